@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine: what VexFS does, with no mount needed. It orders the rooms below: turns
+ * xattr values into rows, keeps the identity and the names of files, answers
+ * searches. fs and control are thin fronts over this door.
+ *
+ * Threads. Every call may come from any thread, with a small stack; what needs a
+ * deep one (SQLite, scans, number parsing) is handed to the engine's worker pool
+ * inside. No call blocks others except on the same file.
+ *
+ * Files. The engine gets descriptors of backing objects (O_PATH is enough) and
+ * works by descriptor and *at calls; it never keeps a borrowed one.
+ */
+#ifndef VEXFS_ENGINE_H
+#define VEXFS_ENGINE_H
+
+#include <sys/stat.h>
+#include <vexfs/base.h>
+#include <vexfs/store.h>
+
+struct vex_engine;
+
+struct vex_engine_opts {
+	uint8_t metric;	      /* of spaces made by a first attachment */
+	bool strict;	      /* an unknown space is -ENODEV instead */
+	const char *vec_space; /* space of .vec files; NULL: vec<dim> */
+	unsigned threads;     /* workers; 0: cores */
+	uint32_t owner;	      /* uid that may administer, beside root */
+	struct vex_store_opts store;
+};
+
+vex_err vex_engine_open(int rootfd, const struct vex_engine_opts *o,
+			struct vex_engine **out,
+			struct vex_problem *problem) VEX_CHECKED;
+void vex_engine_closing(struct vex_engine *e);
+void vex_engine_close(struct vex_engine *e);
+struct vex_store *vex_engine_store(struct vex_engine *e);
+
+/* Who asks. Groups unknown: what only a group could grant is withheld. */
+struct vex_cred {
+	uint32_t uid, gid;
+	uint32_t ngroups;
+	const uint32_t *groups;
+	bool groups_known;
+};
+
+bool vex_cred_is_admin(const struct vex_engine *e, const struct vex_cred *c);
+
+/* ---- objects ------------------------------------------------------------- */
+
+/* The caller's memory of an object's node: 0 not asked yet, VEX_NODE_NONE asked
+ * and it has none, else the node's id. One word an inode; engine keeps it true. */
+#define VEX_NODE_NONE (~(uint64_t)0)
+
+struct vex_obj {
+	int fd;			/* any descriptor of it, O_PATH too; borrowed */
+	struct vex_fh fh;	/* len 0: unknown, engine asks itself */
+	int dirfd;		/* directory it was last found in; -1: unknown */
+	const char *name;	/* its name there; NULL: unknown */
+	_Atomic uint64_t *node; /* may be NULL */
+};
+
+/* ---- attachments as xattrs -------------------------------------------------- */
+
+/* `attr` is what follows "user.vexfs.": "<space>", "<space>.<key>", "_info",
+ * "_near.<space>[.<k>]". Errors as SPEC section 2. The kernel has checked that the
+ * caller may write (set, remove) or read (get) the file. */
+#define VEX_XATTR_PREFIX "user.vexfs."
+#define VEX_XATTR_MARK "user.vexfs._id" /* the hidden mark on backing files */
+
+vex_err vex_engine_xattr_set(struct vex_engine *e, const struct vex_obj *o,
+			     const char *attr, const void *value, size_t size,
+			     int flags) VEX_CHECKED;
+/* Appends the value to `out`. */
+vex_err vex_engine_xattr_get(struct vex_engine *e, const struct vex_obj *o,
+			     const struct vex_cred *cred, const char *attr,
+			     struct vex_buf *out) VEX_CHECKED;
+vex_err vex_engine_xattr_remove(struct vex_engine *e, const struct vex_obj *o,
+				const char *attr) VEX_CHECKED;
+/* Appends the full NUL-ended name of each attachment. */
+vex_err vex_engine_xattr_list(struct vex_engine *e, const struct vex_obj *o,
+			      struct vex_buf *out) VEX_CHECKED;
+
+/* ---- what happens to files ---------------------------------------------------- */
+
+/* Around unlinkat and rmdir. begin commits an intent where the last name of a node
+ * goes; end settles it by the result of the system call. `open`: descriptors of the
+ * file remain, so its attachments live on, out of searches, until _released. */
+struct vex_removal {
+	uint64_t node, parent;
+	bool last;
+	const char *name;
+	char *path;
+};
+vex_err vex_engine_unlink_begin(struct vex_engine *e, int dirfd,
+				const char *name,
+				struct vex_removal *r) VEX_CHECKED;
+void vex_engine_unlink_end(struct vex_engine *e, struct vex_removal *r,
+			   vex_err result, bool open);
+/* The last descriptor of a file without names is closed. */
+void vex_engine_released(struct vex_engine *e, uint64_t node);
+
+/* Around renameat2; flags as there. `victim_open`: as `open` above, of the file
+ * that was replaced. Handles names of files and of directories above attached
+ * files, replaced files, and *.vec names (obj of the moved file after the call:
+ * its error is kept in _info, not returned). */
+struct vex_rename {
+	struct vex_removal victim;
+	uint64_t src, dst; /* nodes; dst with RENAME_EXCHANGE only */
+	uint64_t olddir, newdir;
+	unsigned flags;
+	int olddirfd, newdirfd;
+	const char *oldname, *newname;
+	char *path;
+};
+vex_err vex_engine_rename_begin(struct vex_engine *e, int olddirfd,
+				const char *oldname, int newdirfd,
+				const char *newname, unsigned flags,
+				struct vex_rename *r) VEX_CHECKED;
+void vex_engine_rename_end(struct vex_engine *e, struct vex_rename *r,
+			   vex_err result, bool victim_open);
+
+/* Around linkat: o is the file, (newdirfd, newname) its new name. */
+vex_err vex_engine_link_begin(struct vex_engine *e, const struct vex_obj *o,
+			      int newdirfd, const char *newname) VEX_CHECKED;
+void vex_engine_link_end(struct vex_engine *e, const struct vex_obj *o,
+			 int newdirfd, const char *newname, vex_err result);
+
+/* At flush of a handle through which content changed since its last flush: stamps
+ * attachments made while the file was empty; for *.vec, the content becomes its
+ * attachment: the error is for close(2). */
+vex_err vex_engine_written(struct vex_engine *e,
+			   const struct vex_obj *o) VEX_CHECKED;
+/* Times were set through the mount: fresh stamps move along. */
+void vex_engine_times_set(struct vex_engine *e, const struct vex_obj *o,
+			  const struct stat *before, const struct stat *after);
+
+/* fsync(2) of a file, after its own data: makes its attachments durable. */
+vex_err vex_engine_fsync(struct vex_engine *e,
+			 const struct vex_obj *o) VEX_CHECKED;
+vex_err vex_engine_sync(struct vex_engine *e) VEX_CHECKED;
+
+/* ---- spaces ------------------------------------------------------------------- */
+
+/* -EPERM unless root or the owner of the mount. -EEXIST, -EINVAL, -ENODEV. */
+vex_err vex_engine_space_create(struct vex_engine *e,
+				const struct vex_cred *cred,
+				const struct vex_space_spec *spec) VEX_CHECKED;
+vex_err vex_engine_space_drop(struct vex_engine *e, const struct vex_cred *cred,
+			      const char *name) VEX_CHECKED;
+/* Changes what differs from the present spec; -EINVAL for what is fixed. */
+vex_err vex_engine_space_set(struct vex_engine *e, const struct vex_cred *cred,
+			     const struct vex_space_spec *spec) VEX_CHECKED;
+/* Checks a spec, fills defaults (m 16, ef_construction 200, ef_search 64). */
+vex_err vex_space_spec_check(struct vex_space_spec *spec) VEX_CHECKED;
+
+/* ---- by path, as the caller ------------------------------------------------------ */
+
+/* Paths are relative to the root of the store ("" is the root itself), resolved
+ * with the caller's rights, beneath the store; an escaping link is -EACCES, the
+ * control directory -ENOENT. */
+struct vex_item {
+	const char *path;
+	const char *attr;	/* <space>[.<key>] */
+	const void *value;	/* puts: as a setxattr value, or f32 rows if f32 */
+	size_t size;
+	bool f32;
+	int flags;		/* XATTR_CREATE, XATTR_REPLACE */
+};
+/* All or none; *bad: index of the item that failed. */
+vex_err vex_engine_put_items(struct vex_engine *e, const struct vex_cred *cred,
+			     const struct vex_item *items, size_t n,
+			     size_t *bad) VEX_CHECKED;
+vex_err vex_engine_delete_items(struct vex_engine *e,
+				const struct vex_cred *cred,
+				const struct vex_item *items, size_t n,
+				size_t *bad) VEX_CHECKED;
+
+/* The attachments of a space the caller may read, with lsn above *after, oldest
+ * first; `fn` gets each with its path and rows (f32) and returns 1 to stop before
+ * taking this one. *after ends as the lsn of the last one taken. */
+struct vex_exported {
+	const char *path, *key;
+	const float *rows;
+	uint32_t nrows, dim;
+};
+vex_err vex_engine_export(struct vex_engine *e, const struct vex_cred *cred,
+			  const char *space, uint64_t *after,
+			  int (*fn)(void *, const struct vex_exported *),
+			  void *arg) VEX_CHECKED;
+
+/* ---- search ---------------------------------------------------------------------- */
+
+#define VEX_K_MAX (1u << 20)
+#define VEX_BATCH_MAX 65536u
+
+struct vex_query {
+	const char *space;    /* NULL or "": the only space of that dimension */
+	const float *vectors; /* nq x dim; NULL with `like` */
+	uint32_t dim, nq;
+	const char *like;     /* PATH[:KEY] in place of vectors */
+	const char *under;    /* directory; NULL or "": everywhere */
+	uint32_t k, offset;   /* k 0: all within max_distance */
+	uint32_t per_file;    /* rows kept of a file; 0: all */
+	uint32_t ef;	      /* for an index; ignored by exact plans */
+	float max_distance;   /* INFINITY: none */
+	bool exact, fresh;
+	uint64_t skip_node;   /* node never returned; 0: none */
+	const struct vex_cred *cred;
+};
+
+struct vex_found {
+	const char *path; /* relative to the root; owned by the result */
+	const char *key;
+	uint32_t path_len, key_len;
+	uint32_t query, row;
+	float distance;
+	uint64_t ino;
+	bool stale;
+};
+
+struct vex_result {
+	struct vex_found *hits; /* by query, nearest first */
+	size_t n;
+	char space[VEX_SPACE_NAME_MAX + 1];
+	uint8_t metric;
+	uint32_t dim;
+	bool truncated;	      /* a range search met VEX_K_MAX */
+	uint64_t lsn;	      /* last change it has seen */
+	uint64_t rows, distances, nanoseconds;
+	const char *plan;     /* "exact" */
+	struct vex_buf text;  /* private: paths and keys */
+};
+
+/*
+ * -EINVAL: dimension, NaN, zero query under cosine, k and offset out of range,
+ * ambiguous space (problem names the choices); -ENODEV: unknown space; -ENOENT,
+ * -EACCES: like, under; -ENODATA: like has no attachment there; -ENOMEM.
+ */
+vex_err vex_engine_search(struct vex_engine *e, const struct vex_query *q,
+			  struct vex_result **out,
+			  struct vex_problem *problem) VEX_CHECKED;
+void vex_result_free(struct vex_result *r);
+
+#endif

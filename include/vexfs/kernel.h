@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kernel: distances between vectors.
+ *
+ * Two kinds of numbers. "Scan" numbers come from OpenBLAS in blocks (sgemv,
+ * sgemm): raw inner products in float32, fast, with a known error bound. "Exact"
+ * numbers come one pair at a time, summed in double: they are what a user sees
+ * and what decides an order. A scan keeps every row whose scan number could still
+ * belong to the answer (vex_cut), and lets the exact number decide.
+ *
+ * All functions are thread-safe and allocate nothing.
+ */
+#ifndef VEXFS_KERNEL_H
+#define VEXFS_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum vex_metric { VEX_COSINE = 0, VEX_L2 = 1, VEX_IP = 2 };
+
+#define VEX_DIM_MAX 16384u
+
+/*
+ * Prepares OpenBLAS: its own threads off. Returns true where the process should
+ * set OPENBLAS_CORETYPE (out) and re-exec itself to get the better core: OpenBLAS
+ * 0.3.21 takes its AVX2 kernels on AVX-512 AMD CPUs, and reads the variable only
+ * when it is loaded.
+ */
+bool vex_kernel_wants_reexec(const char **coretype);
+void vex_kernel_init(void);
+/* Name of the OpenBLAS core in force, as "SkylakeX". */
+const char *vex_kernel_core(void);
+
+/* Square root of the sum of squares, summed in double. */
+double vex_norm(const float *v, uint32_t dim);
+
+/* Exact distance of one pair: `metric` as SPEC section 3, clamped to the finite
+ * float range; cosine and l2 never below 0. nq, nv: vex_norm of each. */
+float vex_distance(enum vex_metric metric, const float *q, const float *v,
+		   uint32_t dim, double nq, double nv);
+
+/* dots[i] = <q, rows[i]>, i < n; rows contiguous, n x dim (cblas_sgemv). */
+void vex_dots(const float *q, const float *rows, size_t n, uint32_t dim,
+	      float *dots);
+
+/* dots[j * n + i] = <qs[j], rows[i]>, j < nq (cblas_sgemm). */
+void vex_dots_batch(const float *qs, size_t nq, const float *rows, size_t n,
+		    uint32_t dim, float *dots);
+
+/*
+ * The cut of a scan: which inner products may belong to hits within `limit`. Rows pass
+ * where dot >= a + b x norm + c x norm^2; the constants leave room for the rounding of the
+ * inner product and of themselves, so no row whose vex_distance is <= limit is ever
+ * cut off. Overflown or undefined products pass: the exact number decides.
+ */
+struct vex_cut {
+	float a, b, c;
+};
+struct vex_cut vex_cut_make(enum vex_metric metric, float limit, uint32_t dim, double nq);
+/* Bit i: row i passes; n <= 64. */
+uint64_t vex_cut_mask(const struct vex_cut *cut, const float *dots, const float *norms,
+		      unsigned n);
+/* The same by plain C, which the others are tested against. */
+uint64_t vex_cut_mask_scalar(const struct vex_cut *cut, const float *dots,
+			     const float *norms, unsigned n);
+
+#endif

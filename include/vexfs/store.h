@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * store: everything that lives in STORE/.vexfs: the catalog (SQLite), the slot
+ * files, the writer thread, durability. It knows nodes, names, spaces and
+ * attachments as numbers and bytes; it never looks at the user's files.
+ *
+ * Truth. The catalog says what exists. A slot file holds rows of a space; a slot
+ * is live exactly while a catalog row names it. Rows are written to free slots,
+ * and before the commit that names them; slots freed by a commit are reused only
+ * once that commit is durable and no view pins them.
+ *
+ * Threads. vex_store_commit may be called from any thread: the change list joins
+ * a queue (bounded), the one writer thread commits queued lists in groups, and
+ * the call returns after its commit. Readers (vex_reader) use SQLite on the
+ * calling thread and so belong on threads with deep stacks (vex_pool). Views are
+ * cheap, for any thread, never block the writer longer than a bitmap copy.
+ */
+#ifndef VEXFS_STORE_H
+#define VEXFS_STORE_H
+
+#include <vexfs/base.h>
+
+#define VEX_SPACE_NAME_MAX 48u
+#define VEX_KEY_MAX 128u
+#define VEX_VALUE_MAX 65536u
+#define VEX_MARK_LEN 16u
+#define VEX_SPACES_MAX 4096u
+
+struct vex_store;
+struct vex_space;  /* a live space; counted reference */
+struct vex_reader; /* a read connection */
+
+/* ---- spaces ------------------------------------------------------------- */
+
+enum vex_elem { VEX_F32 = 0 };
+enum vex_index_kind { VEX_FLAT = 0, VEX_HNSW = 1 };
+
+struct vex_space_spec {
+	char name[VEX_SPACE_NAME_MAX + 1];
+	uint8_t metric; /* enum vex_metric */
+	uint8_t type;	/* enum vex_elem */
+	uint8_t index;	/* enum vex_index_kind */
+	uint8_t quant;	/* 0 none */
+	uint32_t dim;
+	uint32_t m, ef_construction, ef_search;
+};
+
+struct vex_space_counts {
+	uint64_t attachments, rows, slots, bytes;
+	uint64_t damaged; /* rows that failed their checksum */
+};
+
+/* A reference to the space of that name: -ENODEV if there is none. */
+vex_err vex_space_find(struct vex_store *s, const char *name,
+		       struct vex_space **out) VEX_CHECKED;
+vex_err vex_space_find_id(struct vex_store *s, uint32_t id,
+			  struct vex_space **out) VEX_CHECKED;
+/* The live space with the smallest id above `after` (0: the first), or -ENODEV. */
+vex_err vex_space_next(struct vex_store *s, uint32_t after,
+		       struct vex_space **out) VEX_CHECKED;
+struct vex_space *vex_space_ref(struct vex_space *sp);
+void vex_space_unref(struct vex_space *sp);
+static inline void vex_cleanup_space(struct vex_space **sp)
+{
+	if (*sp)
+		vex_space_unref(*sp);
+}
+#define AUTO_SPACE __attribute__((cleanup(vex_cleanup_space)))
+uint32_t vex_space_id(const struct vex_space *sp);
+/* A copy: ef_search and the like may change while mounted; dim, metric, type not. */
+void vex_space_spec(struct vex_space *sp, struct vex_space_spec *out);
+uint32_t vex_space_dim(const struct vex_space *sp);
+uint8_t vex_space_metric(const struct vex_space *sp);
+/* Bytes of one row. */
+size_t vex_space_stride(const struct vex_space *sp);
+void vex_space_counts(struct vex_space *sp, struct vex_space_counts *out);
+
+/* ---- slots --------------------------------------------------------------- */
+
+/* Takes `rows` adjacent free slots and writes the rows into them. -ENOSPC, -EIO.
+ * The caller passes them on in VEX_PUT, or gives them back. */
+vex_err vex_slots_write(struct vex_space *sp, const void *data, uint32_t rows,
+			uint64_t *first) VEX_CHECKED;
+/* Gives back slots that no commit named. */
+void vex_slots_return(struct vex_space *sp, uint64_t first, uint32_t rows);
+
+/*
+ * A view: the rows of a space that are live at one moment, between commits (all
+ * of a change list or none of it). Its slots keep their contents until closed.
+ * Slot i lies in segment i >> seg_shift at index i & (segment size - 1).
+ */
+struct vex_view {
+	struct vex_space *space;
+	uint32_t dim;
+	uint8_t metric;
+	unsigned seg_shift;
+	size_t stride;		      /* bytes a row */
+	uint64_t slots;		      /* slots 0 .. slots-1 may be live */
+	uint64_t live_rows;	      /* bits set in live */
+	uint64_t lsn;		      /* last change it shows, of the whole store */
+	const uint8_t *const *rows;   /* by segment; mapped, read-only */
+	const float *const *norms;    /* by segment: vex_norm of each row */
+	uint64_t *live;		      /* bitmap, own copy */
+	uint64_t pin;		      /* private */
+};
+
+struct vex_slot {
+	uint64_t node, lsn; /* whose, and the change that wrote it */
+	uint32_t row;
+};
+
+vex_err vex_view_open(struct vex_space *sp, struct vex_view *v) VEX_CHECKED;
+void vex_view_close(struct vex_view *v);
+static inline const void *vex_view_row(const struct vex_view *v, uint64_t slot)
+{
+	return v->rows[slot >> v->seg_shift] +
+	       (slot & ((1ull << v->seg_shift) - 1)) * v->stride;
+}
+static inline float vex_view_norm(const struct vex_view *v, uint64_t slot)
+{
+	return v->norms[slot >> v->seg_shift][slot & ((1ull << v->seg_shift) - 1)];
+}
+static inline bool vex_view_live(const struct vex_view *v, uint64_t slot)
+{
+	return slot < v->slots && (v->live[slot >> 6] >> (slot & 63) & 1);
+}
+void vex_view_slot(const struct vex_view *v, uint64_t slot, struct vex_slot *out);
+
+/* ---- changes -------------------------------------------------------------- */
+
+/* A node is a file with attachments, or a directory above one. Node 1 is the root.
+ * A node may have several candidate names (hard links; a rename under way): a name
+ * counts only once the backing filesystem confirms it. */
+enum vex_node_state {
+	VEX_LIVE = 0,
+	VEX_GOING = 1, /* intent: its last name is being, or was, removed */
+};
+
+struct vex_node {
+	uint64_t id;
+	uint8_t state;	/* enum vex_node_state */
+	bool is_dir;
+	bool has_mark;
+	uint8_t mark[VEX_MARK_LEN];
+	struct vex_fh fh;  /* len 0: unknown */
+	bool fh_old;	   /* recorded before the store was copied: do not open it */
+	uint64_t ino;
+	int64_t size, mtime_ns; /* as last seen: for adoption without a mark */
+};
+
+enum vex_form {
+	VEX_FORM_BINARY = 0,
+	VEX_FORM_TEXT = 1,    /* text kept as stored */
+	VEX_FORM_CONTENT = 2, /* flag: taken from the content of a .vec file */
+};
+
+/* The content an attachment was made for. */
+struct vex_stamp {
+	int64_t size, mtime_ns;
+	bool open; /* attached to an empty file: stamped at the next flush */
+};
+
+enum vex_change_kind {
+	/* space = out (new reference), spec = in. -EEXIST. */
+	VEX_SPACE_NEW = 1,
+	/* space. Its attachments are gone at once; rows are purged later. */
+	VEX_SPACE_DROP,
+	/* space, spec: m, ef_construction, ef_search, index, quant. */
+	VEX_SPACE_SET,
+	/* node, space, key, slots (first, rows), form, text, stamp, flags
+	 * (XATTR_CREATE: -EEXIST, XATTR_REPLACE: -ENODATA), path. */
+	VEX_PUT,
+	/* node, space, key, path. -ENODATA. */
+	VEX_DELETE,
+	/* node_in: whole row (id from vex_store_new_node). */
+	VEX_NODE_NEW,
+	/* node_in: mark, fh, ino, size, mtime_ns of an existing id (fh_old cleared). */
+	VEX_NODE_SET,
+	/* node, state. */
+	VEX_NODE_STATE,
+	/* node: the row, its names and its attachments go (log: one DELETE each). */
+	VEX_NODE_DROP,
+	/* node, parent, name. Adding one that is there: no error; so is removing one
+	 * that is not. */
+	VEX_NAME_ADD,
+	VEX_NAME_DEL,
+	/* node: every attachment of it gets `stamp` (size, mtime_ns, open = false) -
+	 * only where its stamp equals `was`, or is open if `was.open`. */
+	VEX_STAMP,
+	/* node, space, key: that attachment alone gets `stamp`. */
+	VEX_STAMP_ONE,
+};
+
+struct vex_change {
+	enum vex_change_kind kind;
+	uint8_t state, form;
+	int flags;
+	uint64_t node, parent;
+	struct vex_space *space; /* borrowed, but for VEX_SPACE_NEW */
+	const struct vex_space_spec *spec;
+	const struct vex_node *node_in;
+	const void *key, *name, *text;
+	uint32_t key_len, name_len, text_len;
+	uint64_t slot; /* first slot of a put */
+	uint32_t rows;
+	struct vex_stamp stamp, was;
+	const char *path; /* for the log; may be NULL */
+	uint64_t lsn;	  /* out: its number in the change log; 0: it has none */
+};
+
+/*
+ * Applies all changes, in order, or none; returns once committed (lazy: in the
+ * OS; sync=always: on the device). On error nothing has changed, `bad` (may be
+ * NULL) is the index of the change that failed, and the slots of its puts have
+ * been given back. -EROFS after a failed sync or on a read-only store; -ENOMEM
+ * where the queue is full.
+ */
+vex_err vex_store_commit(struct vex_store *s, struct vex_change *c, size_t n,
+			 size_t *bad) VEX_CHECKED;
+/* The same without waiting, for what may be lost or late (names no longer true,
+ * new handles). Copies what it needs. Puts are not allowed. */
+void vex_store_commit_later(struct vex_store *s, const struct vex_change *c,
+			    size_t n);
+/* A node id never used before. */
+uint64_t vex_store_new_node(struct vex_store *s);
+
+/* ---- reading ---------------------------------------------------------------- */
+
+vex_err vex_reader_get(struct vex_store *s, struct vex_reader **out) VEX_CHECKED;
+void vex_reader_put(struct vex_reader *r);
+static inline void vex_cleanup_reader(struct vex_reader **r)
+{
+	if (*r)
+		vex_reader_put(*r);
+}
+#define AUTO_READER __attribute__((cleanup(vex_cleanup_reader)))
+
+struct vex_attach {
+	uint64_t lsn, node, slot;
+	uint32_t space, rows;
+	uint8_t form;
+	struct vex_stamp stamp;
+	uint32_t key_len;
+	char key[VEX_KEY_MAX + 1]; /* NUL-ended too */
+	uint32_t text_len;
+	char *text; /* heap; NULL unless asked for */
+};
+
+void vex_attach_clear(struct vex_attach *a); /* frees text */
+#define AUTO_ATTACH __attribute__((cleanup(vex_attach_clear)))
+
+/* -ENODATA where there is none. Attachments of dropped spaces do not exist. */
+vex_err vex_read_attach(struct vex_reader *r, uint64_t node, uint32_t space,
+			const void *key, uint32_t key_len, bool text,
+			struct vex_attach *out) VEX_CHECKED;
+vex_err vex_read_attach_lsn(struct vex_reader *r, uint64_t lsn,
+			    struct vex_attach *out) VEX_CHECKED;
+/* Each attachment of a node, by space and key, without text; a non-zero return of
+ * `fn` ends it and is returned. */
+vex_err vex_read_attaches(struct vex_reader *r, uint64_t node,
+			  vex_err (*fn)(void *, const struct vex_attach *),
+			  void *arg) VEX_CHECKED;
+/* Each attachment of a space with lsn above `after`, in that order. */
+vex_err vex_read_space(struct vex_reader *r, uint32_t space, uint64_t after,
+		       vex_err (*fn)(void *, const struct vex_attach *),
+		       void *arg) VEX_CHECKED;
+/* -ENOENT. */
+vex_err vex_read_node(struct vex_reader *r, uint64_t id,
+		      struct vex_node *out) VEX_CHECKED;
+/* The node recorded with that handle (not fh_old), directories included. */
+vex_err vex_read_node_fh(struct vex_reader *r, const struct vex_fh *fh,
+			 struct vex_node *out) VEX_CHECKED;
+/* name is NUL-ended as well. */
+vex_err vex_read_names(struct vex_reader *r, uint64_t node,
+		       vex_err (*fn)(void *, uint64_t parent, const char *name,
+				     uint32_t len),
+		       void *arg) VEX_CHECKED;
+/* The nodes recorded at (parent, name). */
+vex_err vex_read_at(struct vex_reader *r, uint64_t parent, const char *name,
+		    uint32_t len, vex_err (*fn)(void *, uint64_t node),
+		    void *arg) VEX_CHECKED;
+/* Nodes in state VEX_GOING. */
+vex_err vex_read_going(struct vex_reader *r, vex_err (*fn)(void *, uint64_t node),
+		       void *arg) VEX_CHECKED;
+
+/* The rows of an attachment, copied out (rows x stride bytes) and checked against
+ * their checksums: -EIO where they do not match. Retries inside where the slots
+ * were replaced meanwhile: then -ENODATA. */
+vex_err vex_read_rows(struct vex_store *s, const struct vex_attach *a,
+		      void *out) VEX_CHECKED;
+/* Checks one row of a view against the checksum in its record: -EIO, and the row
+ * is counted and logged by file name and slot. `a` is the attachment it claims. */
+vex_err vex_view_verify(const struct vex_view *v, uint64_t slot,
+			const struct vex_attach *a) VEX_CHECKED;
+
+/* ---- the store as a whole ------------------------------------------------------ */
+
+enum vex_sync_mode { VEX_SYNC_LAZY = 0, VEX_SYNC_ALWAYS = 1 };
+
+struct vex_store_opts {
+	enum vex_sync_mode sync;
+	uint32_t sync_interval_ms; /* 0: 2000 */
+	uint32_t wait_ms;	   /* how long to wait for a closing daemon */
+	const char *mountpoint;	   /* recorded in the lock file; may be NULL */
+};
+
+/* A sentence on what failed, for stderr: names the file. */
+struct vex_problem {
+	char text[512];
+};
+
+/*
+ * Opens, or makes, STORE/.vexfs below rootfd (borrowed for the life of the
+ * store). Takes the store's lock: -EBUSY where another live daemon has it.
+ * Damage in the catalog refuses (-EIO or -EUCLEAN); damaged rows are reported
+ * (log, counts) and kept out of views. `problem` may be NULL.
+ */
+vex_err vex_store_open(int rootfd, const struct vex_store_opts *o,
+		       struct vex_store **out,
+		       struct vex_problem *problem) VEX_CHECKED;
+/* From here on another daemon waits for us instead of being refused. */
+void vex_store_closing(struct vex_store *s);
+/* Commits what is queued, syncs, closes. The caller has ended its own calls. */
+void vex_store_close(struct vex_store *s);
+
+/* Makes all that was acknowledged durable; concurrent callers share one sync.
+ * `whole`: syncfs first, so names and marks of files are durable too. A failed
+ * sync fails now and ever after (-EIO). */
+vex_err vex_store_sync(struct vex_store *s, bool whole) VEX_CHECKED;
+
+struct vex_store_status {
+	uint64_t spaces, nodes, attachments, rows, damaged;
+	uint64_t lsn, durable_lsn;
+	uint64_t catalog_bytes, slot_bytes;
+	uint64_t commits, groups; /* since open */
+	bool failed;		  /* a sync failed: read-only until remount */
+};
+void vex_store_status(struct vex_store *s, struct vex_store_status *out);
+
+/* Device and inode of STORE/.vexfs, and its descriptor (borrowed). */
+int vex_store_dirfd(struct vex_store *s);
+
+#endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private to engine: its state and what its files offer each other.
+ *
+ * Deep stack: functions marked [deep] use SQLite and must run on a pool thread;
+ * public calls get there through engine_deep().
+ */
+#ifndef VEXFS_ENGINE_I_H
+#define VEXFS_ENGINE_I_H
+
+#include <vexfs/engine.h>
+#include <vexfs/index.h>
+#include <vexfs/kernel.h>
+
+#define NODE_LOCKS 256u
+#define ROOT_NODE 1ull
+
+struct dircache; /* place.c: LRU of open directories by node */
+struct vecerrs;	 /* content.c: last .vec error by node/handle, bounded */
+struct nodeset;	 /* node.c: hashes of the handles of all directory nodes */
+
+struct vex_engine {
+	int rootfd;	  /* borrowed: a real descriptor of STORE (O_RDONLY) */
+	int mount_id;	  /* of STORE's filesystem: handles hold there only */
+	bool handles;	  /* open_by_handle_at works here, for us */
+	uint32_t owner;
+	uint64_t root_dev, root_ino;
+	uint64_t hidden_ino; /* of STORE/.vexfs */
+	uint8_t metric;
+	bool strict;
+	char vec_space[VEX_SPACE_NAME_MAX + 1]; /* "": vec<dim> */
+	struct vex_store *store;
+	struct vex_pool *pool;
+	/* Serialise work on one file (by hash of its handle or inode); held over a
+	 * commit. Order: node lock, then dirs. Never two node locks but in order of
+	 * index (engine_lock2). */
+	pthread_mutex_t node_lock[NODE_LOCKS];
+	pthread_mutex_t dirs; /* making directory nodes */
+	struct dircache *dircache;
+	struct vecerrs *vecerrs;
+	struct nodeset *dirset;
+	_Atomic uint64_t moves; /* bumped by every rename of a directory node */
+};
+
+static inline vex_err engine_deep(struct vex_engine *e, vex_err (*fn)(void *),
+				  void *arg)
+{
+	return vex_pool_call(e->pool, fn, arg);
+}
+
+/* ---- changes.c: a change list that owns what it points to ------------------- */
+
+struct changes {
+	struct vex_change *c;
+	size_t n, cap;
+	void **owned; /* heap blocks freed with the list */
+	size_t nowned, capowned;
+	vex_err err;  /* sticky -ENOMEM */
+};
+void changes_free(struct changes *l);
+#define AUTO_CHANGES __attribute__((cleanup(changes_free)))
+/* A zeroed change, or NULL (err set). */
+struct vex_change *changes_add(struct changes *l, enum vex_change_kind kind);
+/* A copy of `len` bytes (NUL added) that lives as long as the list. */
+void *changes_dup(struct changes *l, const void *data, size_t len);
+
+/* ---- name.c: attribute names ------------------------------------------------- */
+
+struct attr_name {
+	char space[VEX_SPACE_NAME_MAX + 1];
+	const char *key; /* within the input; "" */
+	uint32_t key_len;
+};
+/* "<space>[.<key>]": -EINVAL. Reserved names ("_...") are -EINVAL here. */
+vex_err attr_parse(const char *attr, struct attr_name *out) VEX_CHECKED;
+bool space_name_ok(const char *name, size_t len);
+
+/* ---- value.c: values to rows --------------------------------------------------- */
+
+struct rows {
+	float *v; /* heap: n x dim */
+	uint32_t n, dim;
+	uint8_t form; /* VEX_FORM_BINARY or VEX_FORM_TEXT */
+};
+void rows_free(struct rows *r);
+#define AUTO_ROWS __attribute__((cleanup(rows_free)))
+bool value_is_text(const void *value, size_t size);
+/* [deep] Decodes a value as SPEC section 2: dim 0: taken from the value (binary: one
+ * row). Checks finiteness, not the metric. -EINVAL, -E2BIG, -ENOMEM. */
+vex_err value_decode(const void *value, size_t size, uint32_t dim,
+		     struct rows *out) VEX_CHECKED;
+/* No NaN or Inf; under cosine no row whose norm is 0. -EINVAL. */
+vex_err rows_check(const float *v, uint32_t n, uint32_t dim,
+		   uint8_t metric) VEX_CHECKED;
+
+/* ---- node.c: who a file is ------------------------------------------------------ */
+
+/* Locks the stripe of an object. Unlock with pthread_mutex_unlock. */
+pthread_mutex_t *node_lock(struct vex_engine *e, const struct vex_fh *fh,
+			   uint64_t ino);
+/* The object with fh and stat filled in (fd kept). */
+vex_err obj_complete(const struct vex_obj *o, struct vex_fh *fh,
+		     struct stat *st) VEX_CHECKED;
+/*
+ * [deep] The node of an object: *node 0 where it has none. Reads the mark, follows
+ * DESIGN's identity rules: handle equal: it is the file (a new name is noted); a
+ * copy made behind us gets a new id and copies of the rows; a moved store is linked
+ * again. Fills o->node. Does not take the node lock.
+ */
+vex_err node_identify(struct vex_engine *e, const struct vex_obj *o,
+		      uint64_t *node) VEX_CHECKED;
+/* The quick part, for small stacks: true and *node if o->node already tells, or the
+ * file carries no mark (then 0). */
+bool node_known(struct vex_engine *e, const struct vex_obj *o, uint64_t *node);
+/*
+ * [deep] As node_identify, but makes a node where there is none: sets the mark on the
+ * backing file and appends NODE_NEW and NAME_ADD (and those of directories above) to
+ * the list. Call with the node lock held; after the commit, node_made().
+ */
+vex_err node_ensure(struct vex_engine *e, const struct vex_obj *o,
+		    struct changes *l, uint64_t *node) VEX_CHECKED;
+void node_made(const struct vex_obj *o, uint64_t node);
+/* [deep] The node of the directory open as dirfd: *node 0 where it has none. */
+vex_err node_of_dir(struct vex_engine *e, int dirfd,
+		    uint64_t *node) VEX_CHECKED;
+/* [deep] The same, making it and those above (commits by itself, under e->dirs). */
+vex_err node_ensure_dir(struct vex_engine *e, int dirfd,
+			uint64_t *node) VEX_CHECKED;
+/* Quick: false where no directory node has this handle. */
+bool node_maybe_dir(struct vex_engine *e, const struct vex_fh *fh);
+
+/* ---- place.c: where a node is now ------------------------------------------------- */
+
+/* A verified place: opened, named and carrying the id a moment ago. */
+struct place {
+	int dirfd;	  /* O_PATH of the directory, owned */
+	char *name;	  /* heap; "" for the root, with dirfd of the root */
+	struct stat st;	  /* of the object */
+	uint64_t parent;  /* node of the directory */
+};
+void place_free(struct place *p);
+#define AUTO_PLACE __attribute__((cleanup(place_free)))
+#define PLACE_INIT { .dirfd = -1 }
+/* [deep] -ENOENT where no name of the node holds (withheld). */
+vex_err place_find(struct vex_engine *e, struct vex_reader *r, uint64_t node,
+		   struct place *out) VEX_CHECKED;
+/* Appends the path of a directory, relative to the root, no slashes at the ends
+ * ("" for the root). By readlink of its descriptor, longer paths by "..". */
+vex_err place_dir_path(struct vex_engine *e, int dirfd,
+		       struct vex_buf *out) VEX_CHECKED;
+/* The same for (dirfd, name); name "" is the directory itself. */
+vex_err place_path(struct vex_engine *e, int dirfd, const char *name,
+		   struct vex_buf *out) VEX_CHECKED;
+
+/* ---- perm.c: may this caller ------------------------------------------------------- */
+
+/* want: R_OK, W_OK, X_OK bits. Mode bits and the POSIX ACL of the object at (dirfd,
+ * name) decide, as the kernel would; root may all. Unsure: -EACCES. */
+vex_err perm_check(const struct vex_cred *c, int dirfd, const char *name,
+		   const struct stat *st, int want) VEX_CHECKED;
+/* Whether the caller may search dirfd and every directory above it, to the root. */
+vex_err perm_search(struct vex_engine *e, const struct vex_cred *c,
+		    int dirfd) VEX_CHECKED;
+
+/* ---- resolve.c: paths from callers ---------------------------------------------------- */
+
+struct resolved {
+	int fd;	   /* O_PATH of the object, owned */
+	int dirfd; /* O_PATH of its directory, owned; -1 for the root */
+	char *name;
+	struct stat st;
+};
+void resolved_free(struct resolved *r);
+#define AUTO_RESOLVED __attribute__((cleanup(resolved_free)))
+#define RESOLVED_INIT { .fd = -1, .dirfd = -1 }
+/* want as perm_check, for the object itself. */
+vex_err resolve(struct vex_engine *e, const struct vex_cred *c, const char *path,
+		int want, struct resolved *out) VEX_CHECKED;
+void resolved_obj(const struct resolved *r, struct vex_obj *o);
+
+/* ---- put.c -------------------------------------------------------------------------- */
+
+/* [deep] Space by name; made (unless strict) with that dimension where it does not
+ * exist. -ENODEV, -EINVAL (dimension). */
+vex_err space_for(struct vex_engine *e, const char *name, uint32_t dim,
+		  struct vex_space **out) VEX_CHECKED;
+/* [deep] Rows to a file, one commit. text may be NULL. content: from a .vec file, so
+ * attachments from earlier content in other spaces go in the same commit. Takes the
+ * node lock. */
+vex_err put_rows(struct vex_engine *e, const struct vex_obj *o,
+		 const char *space, const char *key, uint32_t key_len,
+		 const struct rows *rows, const void *text, size_t text_len,
+		 int flags, bool content) VEX_CHECKED;
+/* The stamp of a file as it is now. */
+struct vex_stamp stamp_of(const struct stat *st);
+/* Whether attachments with this stamp are stale for a file with this stat. */
+bool stamp_stale(const struct vex_stamp *s, const struct stat *st);
+
+/* ---- content.c ----------------------------------------------------------------------- */
+
+bool name_is_vec(const char *name);
+/* [deep] Takes in (or away) the content of a .vec file; remembers its error. */
+vex_err content_absorb(struct vex_engine *e, const struct vex_obj *o) VEX_CHECKED;
+/* 0, or the error of the last .vec content of that inode. */
+vex_err content_last_error(struct vex_engine *e, uint64_t ino);
+vex_err vecerrs_new(struct vecerrs **out) VEX_CHECKED;
+void vecerrs_free(struct vecerrs *v);
+
+/* ---- get.c, info.c, near.c -------------------------------------------------------------- */
+
+/* [deep] */
+vex_err info_text(struct vex_engine *e, const struct vex_obj *o,
+		  struct vex_buf *out) VEX_CHECKED;
+vex_err near_text(struct vex_engine *e, const struct vex_obj *o,
+		  const struct vex_cred *cred, const char *attr,
+		  struct vex_buf *out) VEX_CHECKED;
+
+/* ---- recover.c ---------------------------------------------------------------------------- */
+
+/* [deep] Settles the intents a crash left: a node that still opens and has a link
+ * stays, else it goes. */
+vex_err recover_intents(struct vex_engine *e) VEX_CHECKED;
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The exact half: one pair at a time, products of floats summed in double (each product
+ * of two floats is exact in double). This is the reference every scan is held against,
+ * and the number users see.
+ */
+#include <float.h>
+#include <math.h>
+#include <vexfs/kernel.h>
+
+#define LANES 8u
+
+static double clamp_finite(double d)
+{
+	if (d > (double)FLT_MAX)
+		return (double)FLT_MAX;
+	return d < -(double)FLT_MAX ? -(double)FLT_MAX : d;
+}
+
+/* Eight sums side by side: the compiler turns them into vector adds, and the error is
+ * that of a shorter chain. */
+static double dot(const float *a, const float *b, uint32_t n)
+{
+	double s[LANES] = { 0 };
+	uint32_t i = 0;
+
+	for (; i + LANES <= n; i += LANES)
+		for (uint32_t j = 0; j < LANES; j++)
+			s[j] += (double)a[i + j] * (double)b[i + j];
+	for (; i < n; i++)
+		s[0] += (double)a[i] * (double)b[i];
+	return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+}
+
+static double square_distance(const float *a, const float *b, uint32_t n)
+{
+	double s[LANES] = { 0 };
+	uint32_t i = 0;
+
+	for (; i + LANES <= n; i += LANES)
+		for (uint32_t j = 0; j < LANES; j++) {
+			double d = (double)a[i + j] - (double)b[i + j];
+
+			s[j] += d * d;
+		}
+	for (; i < n; i++) {
+		double d = (double)a[i] - (double)b[i];
+
+		s[0] += d * d;
+	}
+	return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+}
+
+double vex_norm(const float *v, uint32_t dim)
+{
+	return sqrt(dot(v, v, dim));
+}
+
+float vex_distance(enum vex_metric metric, const float *q, const float *v, uint32_t dim,
+		   double nq, double nv)
+{
+	double d;
+
+	switch (metric) {
+	case VEX_COSINE:
+		d = 1.0 - dot(q, v, dim) / (nq * nv);
+		/* Rounding can leave the range of a cosine by an ulp. */
+		return (float)(d < 0 ? 0 : d > 2 ? 2 : d);
+	case VEX_L2:
+		return (float)clamp_finite(sqrt(square_distance(q, v, dim)));
+	case VEX_IP:
+		return (float)clamp_finite(-dot(q, v, dim));
+	}
+	return NAN;
+}

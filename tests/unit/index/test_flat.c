@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The exact scan against a sort of every distance, over segments, dead rows, groups of
+ * rows by file, refusals, batches and ties. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <vexfs/index.h>
+
+TestSuite(index, .timeout = 120);
+
+#define SHIFT 6u
+#define SEGS 40u
+#define SLOTS (SEGS << SHIFT)
+
+struct set {
+	uint32_t dim;
+	enum vex_metric metric;
+	float *v;
+	float norms[SLOTS];
+	const uint8_t *segs[SEGS];
+	const float *nsegs[SEGS];
+	uint64_t live[SLOTS / 64 + 1];
+	uint64_t file[SLOTS];
+	bool refused[SLOTS]; /* by file */
+};
+
+static struct set *make(enum vex_metric metric, uint32_t dim, unsigned *seed)
+{
+	struct set *s = calloc(1, sizeof(*s));
+
+	s->dim = dim;
+	s->metric = metric;
+	s->v = malloc(sizeof(float) * dim * SLOTS);
+	for (size_t i = 0; i < (size_t)dim * SLOTS; i++)
+		/* few different values: ties happen */
+		s->v[i] = (float)(rand_r(seed) % 9) - 4 + (dim > 4 ? 0.125f : 0.5f);
+	for (unsigned i = 0; i < SLOTS; i++) {
+		s->norms[i] = (float)vex_norm(s->v + (size_t)i * dim, dim);
+		s->file[i] = (unsigned)rand_r(seed) % (SLOTS / 3) + 1;
+		if (rand_r(seed) % 4)
+			s->live[i / 64] |= 1ull << (i % 64);
+	}
+	/* a stretch with nothing alive */
+	memset(s->live + 10, 0, 5 * sizeof(uint64_t));
+	for (unsigned i = 0; i < SLOTS; i++)
+		s->refused[i] = rand_r(seed) % 3 == 0;
+	for (unsigned i = 0; i < SEGS; i++) {
+		s->segs[i] = (const uint8_t *)(s->v + ((size_t)i << SHIFT) * dim);
+		s->nsegs[i] = s->norms + (i << SHIFT);
+	}
+	return s;
+}
+
+static void drop(struct set *s)
+{
+	free(s->v);
+	free(s);
+}
+
+static int accept(void *arg, uint64_t slot, uint64_t *file)
+{
+	struct set *s = arg;
+
+	*file = s->file[slot];
+	return !s->refused[*file];
+}
+
+static int by_rank(const void *a, const void *b)
+{
+	const struct vex_hit *x = a, *y = b;
+
+	if (x->distance != y->distance)
+		return x->distance < y->distance ? -1 : 1;
+	return x->slot < y->slot ? -1 : x->slot > y->slot;
+}
+
+/* All distances, sorted, the best per_file of each file kept, cut at k. */
+static size_t oracle(struct set *s, const float *q, uint32_t k, uint32_t per_file, float max,
+		     struct vex_hit *out)
+{
+	struct vex_hit *all = malloc(SLOTS * sizeof(*all));
+	uint32_t *seen = calloc(SLOTS + 1, sizeof(*seen));
+	size_t n = 0, kept = 0;
+
+	for (uint64_t i = 0; i < SLOTS; i++) {
+		const float *v = s->v + i * s->dim;
+
+		if (!(s->live[i / 64] >> (i % 64) & 1) || s->refused[s->file[i]])
+			continue;
+		all[n++] = (struct vex_hit){
+			.distance = vex_distance(s->metric, q, v, s->dim, vex_norm(q, s->dim),
+						 vex_norm(v, s->dim)),
+			.slot = i,
+			.file = s->file[i],
+		};
+	}
+	qsort(all, n, sizeof(*all), by_rank);
+	for (size_t i = 0; i < n && kept < k; i++)
+		if (all[i].distance <= max && (!per_file || seen[all[i].file]++ < per_file))
+			out[kept++] = all[i];
+	free(all);
+	free(seen);
+	return kept;
+}
+
+static void check(struct set *s, const float *qs, size_t nq, uint32_t k, uint32_t per_file,
+		  float max)
+{
+	struct vex_rows rows = { .dim = s->dim, .metric = s->metric, .seg_shift = SHIFT,
+				 .slots = SLOTS - 5, .rows = s->segs, .norms = s->nsegs,
+				 .live = s->live };
+	struct vex_topk *t[80];
+	struct vex_scan_stats stats;
+	static struct vex_hit want[SLOTS];
+
+	for (unsigned i = SLOTS - 5; i < SLOTS; i++)
+		s->live[i / 64] &= ~(1ull << (i % 64));
+	for (size_t j = 0; j < nq; j++)
+		cr_assert_eq(vex_topk_new(k, per_file, max, &t[j]), 0);
+	cr_assert_eq(vex_flat_search(&rows, qs, nq, t, accept, s, NULL, &stats), 0);
+	for (size_t j = 0; j < nq; j++) {
+		size_t n, m = oracle(s, qs + j * s->dim, k, per_file, max, want);
+		const struct vex_hit *got = vex_topk_sorted(t[j], &n);
+
+		cr_assert_eq(n, m, "query %zu: %zu hits, want %zu", j, n, m);
+		for (size_t i = 0; i < n; i++) {
+			cr_assert_eq(got[i].slot, want[i].slot, "query %zu hit %zu", j, i);
+			cr_assert_eq(got[i].distance, want[i].distance);
+			cr_assert_eq(got[i].file, want[i].file);
+		}
+		vex_topk_free(t[j]);
+	}
+	cr_assert_gt(stats.distances, 0);
+}
+
+Test(index, flat_equals_sort)
+{
+	static const uint32_t dims[] = { 1, 3, 17, 100 };
+	static const uint32_t ks[] = { 1, 10, 500, 100000 };
+	unsigned seed = 11;
+
+	for (int m = 0; m < 3; m++)
+		for (size_t d = 0; d < ARRAY_SIZE(dims); d++) {
+			struct set *s = make((enum vex_metric)m, dims[d], &seed);
+			float *q = malloc(sizeof(float) * dims[d] * 70);
+
+			for (size_t i = 0; i < dims[d] * 70; i++)
+				q[i] = (float)(rand_r(&seed) % 9) - 4 + 0.3f;
+			for (size_t k = 0; k < ARRAY_SIZE(ks); k++)
+				for (uint32_t per = 0; per < 4; per++)
+					check(s, q, 1, ks[k], per, INFINITY);
+			check(s, q, 70, 10, 1, INFINITY);
+			check(s, q, 70, 10, 0, 1.0f);
+			check(s, q, 1, 100000, 1, m == VEX_IP ? -2.0f : 0.7f);
+			free(q);
+			drop(s);
+		}
+}
+
+Test(index, topk_keeps_the_nearer_of_equal_slots)
+{
+	struct vex_topk *t;
+	const struct vex_hit *h;
+	size_t n;
+
+	cr_assert_eq(vex_topk_new(3, 0, INFINITY, &t), 0);
+	cr_assert_eq(vex_topk_add(t, 5, 1, 9), 0);
+	cr_assert_eq(vex_topk_add(t, 3, 1, 9), 0);
+	cr_assert_eq(vex_topk_add(t, 4, 1, 9), 0);
+	cr_assert_eq(vex_topk_add(t, 4, 2, 9), 0);
+	h = vex_topk_sorted(t, &n);
+	cr_assert_eq(n, 2);
+	cr_assert_eq(h[0].slot, 1);
+	cr_assert_eq(h[0].distance, 3);
+	cr_assert_eq(h[1].slot, 2);
+	vex_topk_free(t);
+}
+
+Test(index, topk_refuses_nonsense)
+{
+	struct vex_topk *t;
+
+	cr_assert_eq(vex_topk_new(0, 1, INFINITY, &t), -EINVAL);
+	cr_assert_eq(vex_topk_new(1, 1, NAN, &t), -EINVAL);
+}
+
+Test(index, topk_model)
+{
+	unsigned seed = 99;
+
+	for (int round = 0; round < 300; round++) {
+		uint32_t k = (uint32_t)rand_r(&seed) % 20 + 1, per = (uint32_t)rand_r(&seed) % 3;
+		struct vex_hit in[200];
+		uint32_t count[20] = { 0 };
+		struct vex_topk *t;
+		size_t n, kept = 0;
+		const struct vex_hit *got;
+
+		cr_assert_eq(vex_topk_new(k, per, INFINITY, &t), 0);
+		for (size_t i = 0; i < 200; i++) {
+			in[i] = (struct vex_hit){ (float)(rand_r(&seed) % 50), i,
+						  (unsigned)rand_r(&seed) % 20 };
+			cr_assert_eq(vex_topk_add(t, in[i].distance, i, in[i].file), 0);
+		}
+		qsort(in, 200, sizeof(*in), by_rank);
+		got = vex_topk_sorted(t, &n);
+		for (size_t i = 0; i < 200 && kept < k; i++)
+			if (!per || count[in[i].file]++ < per) {
+				cr_assert_lt(kept, n);
+				cr_assert_eq(got[kept].slot, in[i].slot, "seed 99 round %d", round);
+				kept++;
+			}
+		cr_assert_eq(kept, n);
+		vex_topk_free(t);
+	}
+}
+
+Test(index, flat_stops_when_told)
+{
+	unsigned seed = 5;
+	struct set *s = make(VEX_L2, 3, &seed);
+	struct vex_rows rows = { .dim = 3, .metric = VEX_L2, .seg_shift = SHIFT, .slots = SLOTS,
+				 .rows = s->segs, .norms = s->nsegs, .live = s->live };
+	_Atomic int cancel = 1;
+	float q[3] = { 1, 2, 3 };
+	struct vex_topk *t;
+
+	cr_assert_eq(vex_topk_new(3, 0, INFINITY, &t), 0);
+	cr_assert_eq(vex_flat_search(&rows, q, 1, &t, accept, s, &cancel, NULL), -EINTR);
+	vex_topk_free(t);
+	drop(s);
+}

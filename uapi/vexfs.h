@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vexfs.h: the ioctl contract of VexFS, on MOUNT/.vexfs/control.
+ *
+ * Self-contained C11 and C++11. Nothing here is ever renumbered, and structs only
+ * grow at their ends:
+ *  - the daemon looks at type and number of a command alone; the size encoded in
+ *    it is that of the struct the caller passes. A shorter struct is filled with
+ *    zeros; a longer one is EINVAL unless the rest is zero. An unknown number is
+ *    ENOTTY, an unknown flag or a non-zero reserved field EINVAL.
+ *  - FUSE admits at most 16,383 bytes a call. Structs that end in `data` may be
+ *    passed with any shorter data: VEXFS_IOC_SIZED(VEXFS_IOC_SEARCH, bytes).
+ *  - all numbers are in the byte order of the machine; floats are IEEE binary32.
+ *
+ * An open of `control` is a session: its staged query and its unread hits are its
+ * own and go with close(2). A session is for one thread at a time. Calls that change
+ * anything need a descriptor open for writing (EBADF); searches do not: on a
+ * read-only mount, where such an open is EROFS, open it O_RDONLY and pass queries
+ * inline.
+ *
+ * write(2) stages bytes, up to stage_max (ENOMEM, and the stage is then of no use
+ * until emptied). Each call with a STAGED flag, and each search, empties the stage,
+ * also where it fails.
+ *
+ * read(2) gives the records that the last search or export left unread: whole ones,
+ * as many as fit; EINVAL where the buffer is too small for the next one (1 MiB is
+ * enough for any), 0 at the end. poll(2): POLLIN while there are some.
+ *
+ * Strings inside `data` are packed one behind the other, each with a NUL that its
+ * length does not count. Paths are relative to the root of the mount.
+ *
+ * A reply is never longer than the struct passed; of `data` only the bytes in use
+ * are written. With an error nothing is written: see VEXFS_IOC_LAST_ERROR.
+ *
+ * Errors: ENOENT path not found; EINVAL invalid vector, parameter or struct; ENODEV
+ * unknown space; ENODATA nothing attached there; ENOMEM no memory or past a limit;
+ * EIO storage; EPERM, EACCES not permitted; ETIMEDOUT time limit; ENOTTY unknown.
+ */
+#ifndef VEXFS_UAPI_H
+#define VEXFS_UAPI_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+
+#ifdef __cplusplus
+#define VEXFS_ASSERT(e) static_assert(e, #e)
+#else
+#define VEXFS_ASSERT(e) _Static_assert(e, #e)
+#endif
+
+/* Records are read where they lie, in the bytes of `data` or of a read buffer. */
+#ifdef __GNUC__
+#define VEXFS_IN_BYTES __attribute__((may_alias))
+#else
+#define VEXFS_IN_BYTES
+#endif
+
+#define VEXFS_CONTROL ".vexfs/control"
+#define VEXFS_XATTR "user.vexfs."
+#define VEXFS_NAME_LEN 64 /* NUL-ended space name of at most 48 bytes */
+#define VEXFS_IOC_TYPE 0xF5
+#define VEXFS_IOC_MAX 16383
+
+/* ---- version and limits ------------------------------------------------------ */
+
+struct vexfs_version {
+	uint32_t flags;	       /* 0 */
+	uint32_t abi;	       /* out: VEXFS_ABI */
+	uint32_t major, minor, patch; /* out: of the daemon */
+	uint32_t dim_max;      /* out */
+	uint32_t k_max;	       /* out: k + offset */
+	uint32_t value_max;    /* out: bytes of one attachment */
+	uint32_t batch_max;    /* out: queries, or items, a call */
+	uint32_t key_max;      /* out: bytes */
+	uint64_t stage_max;    /* out: bytes of a staged query */
+	uint64_t reserved[10];
+};
+#define VEXFS_ABI 1
+VEXFS_ASSERT(sizeof(struct vexfs_version) == 128);
+VEXFS_ASSERT(offsetof(struct vexfs_version, batch_max) == 32);
+VEXFS_ASSERT(offsetof(struct vexfs_version, stage_max) == 40);
+
+/* ---- search -------------------------------------------------------------------- */
+
+enum {
+	VEXFS_SEARCH_STAGED = 1u << 0,	 /* queries come from write(2) on this fd */
+	VEXFS_SEARCH_LIKE = 1u << 1,	 /* query is the file named in data */
+	VEXFS_SEARCH_EXACT = 1u << 2,	 /* no index */
+	VEXFS_SEARCH_RANGE = 1u << 3,	 /* all within the bound given; k must be 0 */
+	VEXFS_SEARCH_MAX_DISTANCE = 1u << 4, /* max_distance holds */
+	VEXFS_SEARCH_ALL_ROWS = 1u << 5, /* every row of a file is a hit of its own */
+	VEXFS_SEARCH_FRESH = 1u << 6,	 /* leave stale hits out */
+	VEXFS_SEARCH_MIN_SIMILARITY = 1u << 7, /* max_distance holds a similarity s:
+						* distance <= 1 - s; cosine only */
+};
+#define VEXFS_SEARCH_FLAGS 0xffu
+
+enum {
+	VEXFS_RESULT_TRUNCATED = 1u << 0, /* a range search met k_max: go on at offset */
+};
+
+#define VEXFS_SEARCH_HEAD 256
+#define VEXFS_SEARCH_DATA 16120
+/*
+ * data in: the queries (queries x dim floats; none with STAGED or LIKE), then, each
+ * only if its length is not 0, the strings like (PATH or PATH:KEY) and under (DIR).
+ * data out: hits (struct vexfs_hit), as many as fit; the rest by VEXFS_IOC_NEXT or
+ * read(2). A struct passed without data, or shorter, is served all the same.
+ * STAGED: the staged bytes are queries of dim floats each, a whole number of them.
+ * Limits: offset + k at most k_max (EINVAL); queries at most batch_max, and queries
+ * times k (RANGE: times k_max) at most 4 k_max (ENOMEM).
+ */
+struct vexfs_search {
+	uint32_t flags;
+	uint32_t k;	   /* 1 .. k_max */
+	uint32_t offset;   /* hits passed over */
+	uint32_t dim;	   /* of the queries, 0 with LIKE; out: of the space */
+	uint32_t queries;  /* how many; 0: one, or as many as are staged */
+	uint32_t per_file; /* rows kept of a file; 0: one (see ALL_ROWS) */
+	uint32_t ef;	   /* 0: the space's own */
+	float max_distance; /* finite; looked at only with its flags */
+	uint32_t like_len, under_len;
+	uint32_t reserved0[2];
+	char space[VEXFS_NAME_LEN]; /* in: "" for the only one of that dimension; out */
+	/* out */
+	uint32_t out_flags;
+	uint32_t hits;	   /* in data now */
+	uint32_t bytes;	   /* they fill */
+	uint32_t metric;   /* enum vexfs_metric */
+	uint64_t total;	   /* hits of the whole call, over all its queries */
+	uint64_t lsn;	   /* last change seen */
+	uint64_t rows;	   /* in the space */
+	uint64_t distances; /* computed */
+	uint64_t nanoseconds;
+	char plan[16];
+	uint64_t reserved1[9];
+	uint8_t data[VEXFS_SEARCH_DATA];
+};
+VEXFS_ASSERT(sizeof(struct vexfs_search) == VEXFS_SEARCH_HEAD + VEXFS_SEARCH_DATA);
+VEXFS_ASSERT(offsetof(struct vexfs_search, max_distance) == 28);
+VEXFS_ASSERT(offsetof(struct vexfs_search, space) == 48);
+VEXFS_ASSERT(offsetof(struct vexfs_search, out_flags) == 112);
+VEXFS_ASSERT(offsetof(struct vexfs_search, total) == 128);
+VEXFS_ASSERT(offsetof(struct vexfs_search, plan) == 168);
+VEXFS_ASSERT(offsetof(struct vexfs_search, data) == VEXFS_SEARCH_HEAD);
+
+enum { VEXFS_HIT_STALE = 1u << 0 };
+
+/* 8-byte aligned; path and key follow, each NUL-ended, then padding. By query, in
+ * the order of the queries; of one query nearest first. */
+struct VEXFS_IN_BYTES vexfs_hit {
+	uint32_t size;	/* of the whole record, a multiple of 8 */
+	uint32_t query; /* which of the batch */
+	float distance;
+	uint32_t row;
+	uint32_t flags;
+	uint32_t path_len;
+	uint32_t key_len;
+	uint32_t reserved;
+	uint64_t ino; /* as stat(2) shows it */
+};
+VEXFS_ASSERT(sizeof(struct vexfs_hit) == 40);
+VEXFS_ASSERT(offsetof(struct vexfs_hit, ino) == 32);
+static inline const char *vexfs_hit_path(const struct vexfs_hit *h)
+{
+	return (const char *)(h + 1);
+}
+static inline const char *vexfs_hit_key(const struct vexfs_hit *h)
+{
+	return (const char *)(h + 1) + h->path_len + 1;
+}
+
+#define VEXFS_PAGE_DATA 16328
+/* The next hits of the session's last search; read(2) gives the same records. The
+ * two may be mixed. None left: hits 0. EINVAL where the next one does not fit (a path
+ * of 16 KB): read(2) then. */
+struct vexfs_page {
+	uint32_t flags; /* 0 */
+	uint32_t hits;	/* out */
+	uint32_t bytes; /* out */
+	uint32_t reserved0;
+	uint64_t left;	/* out: hits after these */
+	uint64_t reserved[3];
+	uint8_t data[VEXFS_PAGE_DATA];
+};
+VEXFS_ASSERT(sizeof(struct vexfs_page) == 48 + VEXFS_PAGE_DATA);
+VEXFS_ASSERT(offsetof(struct vexfs_page, left) == 16);
+VEXFS_ASSERT(offsetof(struct vexfs_page, data) == 48);
+
+/* ---- spaces ---------------------------------------------------------------------- */
+
+enum vexfs_metric { VEXFS_COSINE = 0, VEXFS_L2 = 1, VEXFS_IP = 2 };
+enum vexfs_type { VEXFS_F32 = 0 };
+enum vexfs_index { VEXFS_INDEX_FLAT = 0, VEXFS_INDEX_HNSW = 1 };
+
+enum { /* set in `mask` by VEXFS_IOC_SPACE_SET: what to change */
+	VEXFS_SPACE_EF_SEARCH = 1u << 0,
+	VEXFS_SPACE_EF_CONSTRUCTION = 1u << 1,
+	VEXFS_SPACE_M = 1u << 2,
+};
+
+/*
+ * CREATE (admin) reads name and dim .. ef_search and gives the whole struct back; GET
+ * and DROP (admin) read the name alone; SET (admin) the name, mask and what mask
+ * names. Admin: root or the owner of the mount, EPERM for others. This struct is an
+ * element of vexfs_space_list: it grows into `reserved` alone.
+ */
+struct vexfs_space {
+	uint32_t flags;	 /* 0 */
+	uint32_t mask;	 /* SET; 0 in the others */
+	char name[VEXFS_NAME_LEN];
+	uint32_t id;	 /* out */
+	uint32_t dim;
+	uint32_t metric, type, index;
+	uint32_t m, ef_construction, ef_search; /* 0: default */
+	/* out; zero for callers who are neither root nor the owner of the mount */
+	uint64_t attachments, rows, slots, bytes, damaged, pending;
+	uint64_t reserved[6];
+};
+VEXFS_ASSERT(sizeof(struct vexfs_space) == 200);
+VEXFS_ASSERT(offsetof(struct vexfs_space, id) == 72);
+VEXFS_ASSERT(offsetof(struct vexfs_space, attachments) == 104);
+
+#define VEXFS_SPACES_A_CALL 64
+struct vexfs_space_list {
+	uint32_t flags;	/* 0 */
+	uint32_t after;	/* in: id of the last one seen; 0: from the start */
+	uint32_t count;	/* out: in spaces[] */
+	uint32_t more;	/* out: 1 if there are others: call with `after` = the last id */
+	struct vexfs_space spaces[VEXFS_SPACES_A_CALL]; /* out, by id */
+};
+VEXFS_ASSERT(sizeof(struct vexfs_space_list) == 16 + VEXFS_SPACES_A_CALL * 200);
+VEXFS_ASSERT(offsetof(struct vexfs_space_list, spaces) == 16);
+
+/* ---- put, delete ------------------------------------------------------------------- */
+
+enum { /* vexfs_item.flags */
+	VEXFS_ITEM_F32 = 1u << 0, /* value: rows of float32, whatever the space stores */
+	VEXFS_ITEM_CREATE = 1u << 1,  /* EEXIST where there is one */
+	VEXFS_ITEM_REPLACE = 1u << 2, /* ENODATA where there is none */
+};
+
+/* 8-byte aligned; path, then attr ("<space>" or "<space>.<key>"), each NUL-ended,
+ * then padding to a multiple of 8 from the start of the record, then the value, then
+ * padding to a multiple of 8. Without F32 the value is as that of setxattr(2). */
+struct VEXFS_IN_BYTES vexfs_item {
+	uint32_t size; /* of the whole record, a multiple of 8 */
+	uint32_t flags;
+	uint32_t path_len, attr_len;
+	uint32_t value_len; /* 0 for delete, as flags */
+	uint32_t reserved;
+};
+VEXFS_ASSERT(sizeof(struct vexfs_item) == 24);
+static inline uint32_t vexfs_pad8(uint32_t n)
+{
+	return (n + 7u) & ~7u;
+}
+/* Where the value of an item, and of a record, begins. */
+static inline uint32_t vexfs_value_at(uint32_t path_len, uint32_t attr_len)
+{
+	return vexfs_pad8((uint32_t)sizeof(struct vexfs_item) + path_len + attr_len + 2);
+}
+
+#define VEXFS_ITEMS_DATA 16328
+/* VEXFS_IOC_PUT, VEXFS_IOC_DELETE: all items or none, as the caller could by
+ * setxattr(2). With STAGED, items are read from what was written to the session
+ * instead of data. */
+enum { VEXFS_ITEMS_STAGED = 1u << 0 };
+struct vexfs_items {
+	uint32_t flags;
+	uint32_t count; /* items, at least 1 */
+	uint32_t bytes; /* in data; 0 with STAGED */
+	uint32_t reserved0;
+	uint64_t reserved[4];
+	uint8_t data[VEXFS_ITEMS_DATA];
+};
+VEXFS_ASSERT(sizeof(struct vexfs_items) == 48 + VEXFS_ITEMS_DATA);
+VEXFS_ASSERT(offsetof(struct vexfs_items, data) == 48);
+
+/* FUSE passes no data back with an error; this tells more of the session's last call
+ * (ioctl, write or read, but for this one): which item failed, and a sentence. */
+struct vexfs_last_error {
+	uint32_t flags; /* 0 */
+	int32_t error;	/* out: errno, 0: the last call did not fail */
+	uint32_t item;	/* out: PUT, DELETE: counted from 0 */
+	uint32_t reserved;
+	char text[496]; /* out: NUL-ended, no newline */
+};
+VEXFS_ASSERT(sizeof(struct vexfs_last_error) == 512);
+VEXFS_ASSERT(offsetof(struct vexfs_last_error, text) == 16);
+
+/* ---- export -------------------------------------------------------------------------- */
+
+/* Laid out as vexfs_item: path, key, padding, value (rows x dim float32), padding. */
+struct VEXFS_IN_BYTES vexfs_record {
+	uint32_t size;
+	uint32_t rows, dim;
+	uint32_t path_len, key_len;
+	uint32_t reserved;
+};
+VEXFS_ASSERT(sizeof(struct vexfs_record) == sizeof(struct vexfs_item));
+
+/* The attachments of a space the caller may read, oldest first, as records by read(2)
+ * on the session after this call; read(2) gives 0 at the end. */
+struct vexfs_export {
+	uint32_t flags; /* 0 */
+	uint32_t reserved0;
+	char space[VEXFS_NAME_LEN];
+	uint64_t after; /* in: only what was attached after this lsn; 0: all */
+	uint64_t reserved[4];
+};
+VEXFS_ASSERT(sizeof(struct vexfs_export) == 112);
+VEXFS_ASSERT(offsetof(struct vexfs_export, after) == 72);
+
+/* ---- the whole store --------------------------------------------------------------------- */
+
+struct vexfs_sync {
+	uint32_t flags; /* 0 */
+	uint32_t reserved0;
+	uint64_t lsn; /* out: everything up to this is durable */
+	uint64_t reserved[2];
+};
+VEXFS_ASSERT(sizeof(struct vexfs_sync) == 32);
+
+/* Root and the owner of the mount; EPERM for others. */
+struct vexfs_status {
+	uint32_t flags; /* 0 */
+	uint32_t failed; /* out: 1: a sync failed, read-only until remount */
+	uint64_t spaces, nodes, attachments, rows, damaged;
+	uint64_t lsn, durable_lsn;
+	uint64_t catalog_bytes, slot_bytes;
+	uint64_t commits, groups;
+	uint64_t pid, uptime_seconds;
+	uint64_t reserved[18];
+};
+VEXFS_ASSERT(sizeof(struct vexfs_status) == 256);
+VEXFS_ASSERT(offsetof(struct vexfs_status, lsn) == 48);
+VEXFS_ASSERT(offsetof(struct vexfs_status, pid) == 96);
+
+/* ---- numbers ------------------------------------------------------------------------------ */
+
+#define VEXFS_IOC_(nr, type) _IOWR(VEXFS_IOC_TYPE, nr, type)
+/* The same command for a struct passed with `size` bytes. */
+#define VEXFS_IOC_SIZED(cmd, size)                                             \
+	_IOC(_IOC_READ | _IOC_WRITE, VEXFS_IOC_TYPE, _IOC_NR(cmd), size)
+
+#define VEXFS_IOC_VERSION VEXFS_IOC_(1, struct vexfs_version)
+#define VEXFS_IOC_SEARCH VEXFS_IOC_(2, struct vexfs_search)
+#define VEXFS_IOC_NEXT VEXFS_IOC_(3, struct vexfs_page)
+#define VEXFS_IOC_SPACE_CREATE VEXFS_IOC_(4, struct vexfs_space)
+#define VEXFS_IOC_SPACE_GET VEXFS_IOC_(5, struct vexfs_space)
+#define VEXFS_IOC_SPACE_LIST VEXFS_IOC_(6, struct vexfs_space_list)
+#define VEXFS_IOC_SPACE_DROP VEXFS_IOC_(7, struct vexfs_space)
+#define VEXFS_IOC_SPACE_SET VEXFS_IOC_(8, struct vexfs_space)
+#define VEXFS_IOC_PUT VEXFS_IOC_(9, struct vexfs_items)
+#define VEXFS_IOC_DELETE VEXFS_IOC_(10, struct vexfs_items)
+/* 11-13: begin, commit, abort */
+#define VEXFS_IOC_SYNC VEXFS_IOC_(14, struct vexfs_sync)
+/* 15, 16: checkpoint, rebuild */
+#define VEXFS_IOC_STATUS VEXFS_IOC_(17, struct vexfs_status)
+/* 18, 19: stats, config */
+#define VEXFS_IOC_EXPORT VEXFS_IOC_(20, struct vexfs_export)
+#define VEXFS_IOC_LAST_ERROR VEXFS_IOC_(21, struct vexfs_last_error)
+
+VEXFS_ASSERT(sizeof(struct vexfs_search) <= VEXFS_IOC_MAX);
+VEXFS_ASSERT(sizeof(struct vexfs_page) <= VEXFS_IOC_MAX);
+VEXFS_ASSERT(sizeof(struct vexfs_items) <= VEXFS_IOC_MAX);
+VEXFS_ASSERT(sizeof(struct vexfs_space_list) <= VEXFS_IOC_MAX);
+
+#endif
