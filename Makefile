@@ -21,6 +21,8 @@ PKGS := fuse3 openblas sqlite3 libxxhash
 WARN := -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
 	-Wmissing-prototypes -Wpointer-arith -Wvla -Wundef -Wformat=2 -Wframe-larger-than=2048
 OPT ?= -O2
+# the loops of kernel/ are written for the vectoriser
+OPT_kernel := -O3
 CPPFLAGS_ALL = -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DVEXFS_VERSION='"$(VERSION)"' \
 	-DFUSE_USE_VERSION=312 $(CPPFLAGS)
 CFLAGS_ALL = -std=gnu17 $(OPT) -g -fno-omit-frame-pointer -pthread $(WARN) \
@@ -80,7 +82,7 @@ $(B)/doors/$(1)/.made: Makefile $$(wildcard include/vexfs/*.h) uapi/vexfs.h
 $$(call objs_of,$(1)): $(B)/%.o: %.c $(B)/doors/$(1)/.made
 	@mkdir -p $$(@D)
 	$$(if $$(V),,@echo '  CC' $$<)
-	$$(Q)$$(CC) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) -I$(B)/doors/$(1) $(if $(filter-out main,$(1)),-Isrc/$(1)) $$(call pkg_cflags,$$(PKG_$(1))) -MMD -MP -c $$< -o $$@
+	$$(Q)$$(CC) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) -I$(B)/doors/$(1) $(if $(filter-out main,$(1)),-Isrc/$(1)) $$(call pkg_cflags,$$(PKG_$(1))) $$(OPT_$(1)) -MMD -MP -c $$< -o $$@
 $(if $(filter-out main,$(1)),$(call lib_of,$(1)): $$(call objs_of,$(1))
 	@rm -f $$@; ar rcs $$@ $$^)
 endef
@@ -115,27 +117,39 @@ $(B)/examples/search: docs/examples/search.c $(B)/include/vexfs/vexfs.h
 TEST_CFLAGS := -Wno-missing-prototypes -Wno-frame-larger-than -Wno-conversion -Wno-sign-conversion
 unit_src = $(wildcard tests/unit/$(1)/*.c)
 unit_objs = $(patsubst %.c,$(B)/%.o,$(call unit_src,$(1)))
+# Criterion cannot start under ThreadSanitizer: the same sources, another runner.
+ifeq ($(SAN),thread)
+CRITERION_CFLAGS := -Itests/compat
+CRITERION_LIBS := $(B)/tests/compat/compat.o
+else
+CRITERION_CFLAGS := $(call pkg_cflags,criterion)
+CRITERION_LIBS := $(call pkg_libs,criterion)
+endif
+CRITERION_OBJ := $(filter %.o,$(CRITERION_LIBS))
+$(B)/tests/compat/compat.o: tests/compat/compat.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(TEST_CFLAGS) -Itests/compat -MMD -MP -c $< -o $@
 UNIT_ROOMS := $(foreach r,base kernel store index engine control fs,$(if $(call unit_src,$(r)),$(r)))
 define UNIT_RULES
 $(call unit_objs,$(1)): $(B)/%.o: %.c $(B)/doors/$(1)/.made $(B)/include/vexfs/vexfs.h
 	@mkdir -p $$(@D)
 	$$(if $$(V),,@echo '  CC' $$<)
-	$$(Q)$$(CC) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(TEST_CFLAGS) -I$(B)/doors/$(1) -I$(B)/include -Isrc/$(1) -Itests $$(call pkg_cflags,$$(PKGS) criterion) -MMD -MP -c $$< -o $$@
-$(B)/tests/unit-$(1): $(call unit_objs,$(1)) $(foreach r,$(LINK_$(1)),$(call lib_of,$(r)))
+	$$(Q)$$(CC) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(TEST_CFLAGS) -I$(B)/doors/$(1) -I$(B)/include -Isrc/$(1) -Itests $$(call pkg_cflags,$$(PKGS)) $$(CRITERION_CFLAGS) -MMD -MP -c $$< -o $$@
+$(B)/tests/unit-$(1): $(call unit_objs,$(1)) $(foreach r,$(LINK_$(1)),$(call lib_of,$(r))) $(CRITERION_OBJ)
 	@mkdir -p $$(@D)
 	$$(if $$(V),,@echo '  LD' $$@)
-	$$(Q)$$(CC) $$(LDFLAGS_ALL) -o $$@ $$^ $$(call pkg_libs,criterion) $$(LIBS)
+	$$(Q)$$(CC) $$(LDFLAGS_ALL) -o $$@ $$(filter %.o %.a,$$^) $$(filter-out %.o,$$(CRITERION_LIBS)) $$(LIBS)
 endef
 $(foreach r,$(UNIT_ROOMS),$(eval $(call UNIT_RULES,$(r))))
 MOUNT_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard tests/mount/*.c))
 $(MOUNT_OBJS): $(B)/%.o: %.c $(B)/include/vexfs/vexfs.h
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  CC' $<)
-	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(TEST_CFLAGS) -I$(B)/include -Itests $(call pkg_cflags,criterion) -MMD -MP -c $< -o $@
-$(B)/tests/mount: $(MOUNT_OBJS)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(TEST_CFLAGS) -I$(B)/include -Itests $(CRITERION_CFLAGS) -MMD -MP -c $< -o $@
+$(B)/tests/mount: $(MOUNT_OBJS) $(CRITERION_OBJ)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  LD' $@)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(call pkg_libs,criterion) -lm
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(filter-out %.o,$(CRITERION_LIBS)) -lm
 UNIT_TESTS := $(UNIT_ROOMS:%=$(B)/tests/unit-%)
 TESTS := $(UNIT_TESTS) $(if $(MOUNT_OBJS),$(B)/tests/mount)
 

@@ -2,8 +2,7 @@
 /*
  * The exact scan: every live row against every query, through BLAS in blocks.
  *
- * A block is small enough that its rows and inner products stay in the second-level
- * cache, and never crosses a segment. The BLAS number only rules rows out: what the cut
+ * A block never crosses a segment. The BLAS number only rules rows out: what the cut
  * for the worst hit kept (vex_cut) lets pass is computed again in double, and that number
  * decides. So the answer is exact, although float sums are not; and after the first few
  * hundred rows almost none is looked at twice.
@@ -14,8 +13,9 @@
 #include <math.h>
 #include <vexfs/index.h>
 
-#define BLOCK_BYTES ((size_t)256 << 10)
-#define BLOCK_MAX 4096u
+/* Rows handed to BLAS at once. Smaller blocks cost sgemv a fifth of its speed (100-d:
+ * 5.2 ms for 339,479 rows in blocks of 1,024, 4.4 ms from 4,096 up). */
+#define BLOCK 4096u
 #define QUERIES_MAX 64u /* taken through the rows at once */
 
 struct scan {
@@ -23,9 +23,8 @@ struct scan {
 	vex_accept_fn accept;
 	void *arg;
 	struct vex_scan_stats stats;
-	float *dots;	/* QUERIES_MAX x block */
+	float *dots;	/* QUERIES_MAX x BLOCK */
 	double *qnorms; /* of the queries under way */
-	size_t block;
 };
 
 static const float *row_at(const struct vex_rows *r, uint64_t slot)
@@ -62,12 +61,11 @@ static uint64_t next_live(const struct vex_rows *r, uint64_t slot)
 }
 
 /* Rows from `slot` on that fit one block: within the segment and the space. */
-static size_t run_at(const struct scan *s, uint64_t slot)
+static size_t run_at(const struct vex_rows *r, uint64_t slot)
 {
-	const struct vex_rows *r = s->rows;
 	uint64_t seg_end = ((slot >> r->seg_shift) + 1) << r->seg_shift;
 
-	return (size_t)vex_min64(s->block, vex_min64(seg_end, r->slots) - slot);
+	return (size_t)vex_min64(BLOCK, vex_min64(seg_end, r->slots) - slot);
 }
 
 /* One row that may belong to the answer: the exact number, the callback, the heap. */
@@ -160,7 +158,7 @@ static vex_err scan_all(struct scan *s, const float *qs, size_t nq, struct vex_t
 	for (size_t j = 0; j < nq; j++)
 		s->qnorms[j] = vex_norm(qs + j * s->rows->dim, s->rows->dim);
 	while (slot < s->rows->slots) {
-		size_t n = run_at(s, slot);
+		size_t n = run_at(s->rows, slot);
 		vex_err err;
 
 		if (cancel && *cancel)
@@ -173,13 +171,6 @@ static vex_err scan_all(struct scan *s, const float *qs, size_t nq, struct vex_t
 	return 0;
 }
 
-static size_t block_rows(const struct vex_rows *r)
-{
-	size_t n = BLOCK_BYTES / ((size_t)r->dim * sizeof(float));
-
-	return n < 16 ? 16 : n > BLOCK_MAX ? BLOCK_MAX : n;
-}
-
 vex_err vex_flat_search(const struct vex_rows *rows, const float *queries, size_t nq,
 			struct vex_topk **topk, vex_accept_fn accept, void *arg,
 			const _Atomic int *cancel, struct vex_scan_stats *stats)
@@ -188,12 +179,11 @@ vex_err vex_flat_search(const struct vex_rows *rows, const float *queries, size_
 	size_t group = nq < QUERIES_MAX ? nq : QUERIES_MAX;
 	vex_err err = 0;
 
-	s.block = block_rows(rows);
-	AUTO_FREE float *dots = malloc((s.block * sizeof(float) + sizeof(double)) * (group + 1));
+	AUTO_FREE float *dots = malloc((BLOCK * sizeof(float) + sizeof(double)) * group);
 	if (!dots)
 		return -ENOMEM;
 	s.qnorms = (double *)(void *)dots;
-	s.dots = dots + 2 * (group + 1);
+	s.dots = dots + 2 * group;
 	for (size_t j = 0; j < nq && !err; j += group) {
 		size_t n = nq - j < group ? nq - j : group;
 

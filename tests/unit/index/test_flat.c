@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <vexfs/index.h>
 
-TestSuite(index, .timeout = 120);
+TestSuite(index, .timeout = 120, .init = vex_kernel_init);
 
 #define SHIFT 6u
 #define SEGS 40u

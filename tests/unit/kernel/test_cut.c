@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <vexfs/kernel.h>
 
-TestSuite(kernel, .timeout = 60);
+TestSuite(kernel, .timeout = 60, .init = vex_kernel_init);
 
 static float uniform(unsigned *seed)
 {
