@@ -20,7 +20,8 @@
  *
  * write(2) stages bytes, up to stage_max (ENOMEM, and the stage is then of no use
  * until emptied). Each call with a STAGED flag, and each search, empties the stage,
- * also where it fails.
+ * also where it fails. A search or export, also one that fails, drops what the one
+ * before left unread.
  *
  * read(2) gives the records that the last search or export left unread: whole ones,
  * as many as fit; EINVAL where the buffer is too small for the next one (1 MiB is
@@ -62,18 +63,18 @@
 #define VEXFS_IOC_TYPE 0xF5
 #define VEXFS_IOC_MAX 16383
 
-/* ---- version and limits ------------------------------------------------------ */
+/* ---- version and limits ---------------------------------------------------------- */
 
 struct vexfs_version {
-	uint32_t flags;	       /* 0 */
-	uint32_t abi;	       /* out: VEXFS_ABI */
+	uint32_t flags;               /* 0 */
+	uint32_t abi;                 /* out: VEXFS_ABI */
 	uint32_t major, minor, patch; /* out: of the daemon */
-	uint32_t dim_max;      /* out */
-	uint32_t k_max;	       /* out: k + offset */
-	uint32_t value_max;    /* out: bytes of one attachment */
-	uint32_t batch_max;    /* out: queries, or items, a call */
-	uint32_t key_max;      /* out: bytes */
-	uint64_t stage_max;    /* out: bytes of a staged query */
+	uint32_t dim_max;             /* out */
+	uint32_t k_max;               /* out: k + offset */
+	uint32_t value_max;           /* out: bytes of one attachment */
+	uint32_t batch_max;           /* out: queries, or items, a call */
+	uint32_t key_max;             /* out: bytes */
+	uint64_t stage_max;           /* out: bytes of a staged query */
 	uint64_t reserved[10];
 };
 #define VEXFS_ABI 1
@@ -81,16 +82,16 @@ VEXFS_ASSERT(sizeof(struct vexfs_version) == 128);
 VEXFS_ASSERT(offsetof(struct vexfs_version, batch_max) == 32);
 VEXFS_ASSERT(offsetof(struct vexfs_version, stage_max) == 40);
 
-/* ---- search -------------------------------------------------------------------- */
+/* ---- search ---------------------------------------------------------------------- */
 
 enum {
-	VEXFS_SEARCH_STAGED = 1u << 0,	 /* queries come from write(2) on this fd */
-	VEXFS_SEARCH_LIKE = 1u << 1,	 /* query is the file named in data */
-	VEXFS_SEARCH_EXACT = 1u << 2,	 /* no index */
-	VEXFS_SEARCH_RANGE = 1u << 3,	 /* all within the bound given; k must be 0 */
+	VEXFS_SEARCH_STAGED = 1u << 0,       /* queries come from write(2) on this fd */
+	VEXFS_SEARCH_LIKE = 1u << 1,         /* query is the file named in data */
+	VEXFS_SEARCH_EXACT = 1u << 2,        /* no index */
+	VEXFS_SEARCH_RANGE = 1u << 3,        /* all within the bound given; k must be 0 */
 	VEXFS_SEARCH_MAX_DISTANCE = 1u << 4, /* max_distance holds */
-	VEXFS_SEARCH_ALL_ROWS = 1u << 5, /* every row of a file is a hit of its own */
-	VEXFS_SEARCH_FRESH = 1u << 6,	 /* leave stale hits out */
+	VEXFS_SEARCH_ALL_ROWS = 1u << 5,     /* every row of a file is a hit of its own */
+	VEXFS_SEARCH_FRESH = 1u << 6,        /* leave stale hits out */
 	VEXFS_SEARCH_MIN_SIMILARITY = 1u << 7, /* max_distance holds a similarity s:
 						* distance <= 1 - s; cosine only */
 };
@@ -113,25 +114,25 @@ enum {
  */
 struct vexfs_search {
 	uint32_t flags;
-	uint32_t k;	   /* 1 .. k_max */
-	uint32_t offset;   /* hits passed over */
-	uint32_t dim;	   /* of the queries, 0 with LIKE; out: of the space */
-	uint32_t queries;  /* how many; 0: one, or as many as are staged */
-	uint32_t per_file; /* rows kept of a file; 0: one (see ALL_ROWS) */
-	uint32_t ef;	   /* 0: the space's own */
+	uint32_t k;         /* 1 .. k_max */
+	uint32_t offset;    /* hits passed over */
+	uint32_t dim;       /* of the queries, 0 with LIKE; out: of the space */
+	uint32_t queries;   /* how many; 0: one, or as many as are staged */
+	uint32_t per_file;  /* rows kept of a file; 0: one (see ALL_ROWS) */
+	uint32_t ef;        /* 0: the space's own */
 	float max_distance; /* finite; looked at only with its flags */
 	uint32_t like_len, under_len;
 	uint32_t reserved0[2];
 	char space[VEXFS_NAME_LEN]; /* in: "" for the only one of that dimension; out */
 	/* out */
 	uint32_t out_flags;
-	uint32_t hits;	   /* in data now */
-	uint32_t bytes;	   /* they fill */
-	uint32_t metric;   /* enum vexfs_metric */
-	uint64_t total;	   /* hits of the whole call, over all its queries */
-	uint64_t lsn;	   /* last change seen */
-	uint64_t rows;	   /* in the space */
-	uint64_t distances; /* computed */
+	uint32_t hits;      /* in data now */
+	uint32_t bytes;     /* they fill */
+	uint32_t metric;    /* enum vexfs_metric */
+	uint64_t total;     /* hits of the whole call, over all its queries */
+	uint64_t lsn;       /* last change seen */
+	uint64_t rows;      /* in the space; 0 for who may not see totals (see status) */
+	uint64_t distances; /* computed; 0 as rows */
 	uint64_t nanoseconds;
 	char plan[16];
 	uint64_t reserved1[9];
@@ -150,7 +151,7 @@ enum { VEXFS_HIT_STALE = 1u << 0 };
 /* 8-byte aligned; path and key follow, each NUL-ended, then padding. By query, in
  * the order of the queries; of one query nearest first. */
 struct VEXFS_IN_BYTES vexfs_hit {
-	uint32_t size;	/* of the whole record, a multiple of 8 */
+	uint32_t size;  /* of the whole record, a multiple of 8 */
 	uint32_t query; /* which of the batch */
 	float distance;
 	uint32_t row;
@@ -177,10 +178,10 @@ static inline const char *vexfs_hit_key(const struct vexfs_hit *h)
  * of 16 KB): read(2) then. */
 struct vexfs_page {
 	uint32_t flags; /* 0 */
-	uint32_t hits;	/* out */
+	uint32_t hits;  /* out */
 	uint32_t bytes; /* out */
 	uint32_t reserved0;
-	uint64_t left;	/* out: hits after these */
+	uint64_t left; /* out: hits after these */
 	uint64_t reserved[3];
 	uint8_t data[VEXFS_PAGE_DATA];
 };
@@ -194,7 +195,8 @@ enum vexfs_metric { VEXFS_COSINE = 0, VEXFS_L2 = 1, VEXFS_IP = 2 };
 enum vexfs_type { VEXFS_F32 = 0 };
 enum vexfs_index { VEXFS_INDEX_FLAT = 0, VEXFS_INDEX_HNSW = 1 };
 
-enum { /* set in `mask` by VEXFS_IOC_SPACE_SET: what to change */
+/* Set in `mask` by VEXFS_IOC_SPACE_SET: what to change. */
+enum {
 	VEXFS_SPACE_EF_SEARCH = 1u << 0,
 	VEXFS_SPACE_EF_CONSTRUCTION = 1u << 1,
 	VEXFS_SPACE_M = 1u << 2,
@@ -207,10 +209,10 @@ enum { /* set in `mask` by VEXFS_IOC_SPACE_SET: what to change */
  * element of vexfs_space_list: it grows into `reserved` alone.
  */
 struct vexfs_space {
-	uint32_t flags;	 /* 0 */
-	uint32_t mask;	 /* SET; 0 in the others */
+	uint32_t flags; /* 0 */
+	uint32_t mask;  /* SET; 0 in the others */
 	char name[VEXFS_NAME_LEN];
-	uint32_t id;	 /* out */
+	uint32_t id; /* out */
 	uint32_t dim;
 	uint32_t metric, type, index;
 	uint32_t m, ef_construction, ef_search; /* 0: default */
@@ -224,18 +226,19 @@ VEXFS_ASSERT(offsetof(struct vexfs_space, attachments) == 104);
 
 #define VEXFS_SPACES_A_CALL 64
 struct vexfs_space_list {
-	uint32_t flags;	/* 0 */
-	uint32_t after;	/* in: id of the last one seen; 0: from the start */
-	uint32_t count;	/* out: in spaces[] */
-	uint32_t more;	/* out: 1 if there are others: call with `after` = the last id */
+	uint32_t flags; /* 0 */
+	uint32_t after; /* in: id of the last one seen; 0: from the start */
+	uint32_t count; /* out: in spaces[] */
+	uint32_t more;  /* out: 1 if there are others: call with `after` = the last id */
 	struct vexfs_space spaces[VEXFS_SPACES_A_CALL]; /* out, by id */
 };
 VEXFS_ASSERT(sizeof(struct vexfs_space_list) == 16 + VEXFS_SPACES_A_CALL * 200);
 VEXFS_ASSERT(offsetof(struct vexfs_space_list, spaces) == 16);
 
-/* ---- put, delete ------------------------------------------------------------------- */
+/* ---- put, delete ----------------------------------------------------------------- */
 
-enum { /* vexfs_item.flags */
+/* vexfs_item.flags */
+enum {
 	VEXFS_ITEM_F32 = 1u << 0, /* value: rows of float32, whatever the space stores */
 	VEXFS_ITEM_CREATE = 1u << 1,  /* EEXIST where there is one */
 	VEXFS_ITEM_REPLACE = 1u << 2, /* ENODATA where there is none */
@@ -282,15 +285,15 @@ VEXFS_ASSERT(offsetof(struct vexfs_items, data) == 48);
  * (ioctl, write or read, but for this one): which item failed, and a sentence. */
 struct vexfs_last_error {
 	uint32_t flags; /* 0 */
-	int32_t error;	/* out: errno, 0: the last call did not fail */
-	uint32_t item;	/* out: PUT, DELETE: counted from 0 */
+	int32_t error;  /* out: errno, 0: the last call did not fail */
+	uint32_t item;  /* out: PUT, DELETE: counted from 0 */
 	uint32_t reserved;
 	char text[496]; /* out: NUL-ended, no newline */
 };
 VEXFS_ASSERT(sizeof(struct vexfs_last_error) == 512);
 VEXFS_ASSERT(offsetof(struct vexfs_last_error, text) == 16);
 
-/* ---- export -------------------------------------------------------------------------- */
+/* ---- export ---------------------------------------------------------------------- */
 
 /* Laid out as vexfs_item: path, key, padding, value (rows x dim float32), padding. */
 struct VEXFS_IN_BYTES vexfs_record {
@@ -302,7 +305,8 @@ struct VEXFS_IN_BYTES vexfs_record {
 VEXFS_ASSERT(sizeof(struct vexfs_record) == sizeof(struct vexfs_item));
 
 /* The attachments of a space the caller may read, oldest first, as records by read(2)
- * on the session after this call; read(2) gives 0 at the end. */
+ * on the session after this call; read(2) gives 0 at the end. EIO: a damaged one; the
+ * next read goes on behind it. */
 struct vexfs_export {
 	uint32_t flags; /* 0 */
 	uint32_t reserved0;
@@ -313,7 +317,7 @@ struct vexfs_export {
 VEXFS_ASSERT(sizeof(struct vexfs_export) == 112);
 VEXFS_ASSERT(offsetof(struct vexfs_export, after) == 72);
 
-/* ---- the whole store --------------------------------------------------------------------- */
+/* ---- the whole store ------------------------------------------------------------- */
 
 struct vexfs_sync {
 	uint32_t flags; /* 0 */
@@ -325,7 +329,7 @@ VEXFS_ASSERT(sizeof(struct vexfs_sync) == 32);
 
 /* Root and the owner of the mount; EPERM for others. */
 struct vexfs_status {
-	uint32_t flags; /* 0 */
+	uint32_t flags;  /* 0 */
 	uint32_t failed; /* out: 1: a sync failed, read-only until remount */
 	uint64_t spaces, nodes, attachments, rows, damaged;
 	uint64_t lsn, durable_lsn;
@@ -338,11 +342,11 @@ VEXFS_ASSERT(sizeof(struct vexfs_status) == 256);
 VEXFS_ASSERT(offsetof(struct vexfs_status, lsn) == 48);
 VEXFS_ASSERT(offsetof(struct vexfs_status, pid) == 96);
 
-/* ---- numbers ------------------------------------------------------------------------------ */
+/* ---- numbers --------------------------------------------------------------------- */
 
 #define VEXFS_IOC_(nr, type) _IOWR(VEXFS_IOC_TYPE, nr, type)
 /* The same command for a struct passed with `size` bytes. */
-#define VEXFS_IOC_SIZED(cmd, size)                                             \
+#define VEXFS_IOC_SIZED(cmd, size)                                                       \
 	_IOC(_IOC_READ | _IOC_WRITE, VEXFS_IOC_TYPE, _IOC_NR(cmd), size)
 
 #define VEXFS_IOC_VERSION VEXFS_IOC_(1, struct vexfs_version)

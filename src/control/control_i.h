@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private to control: its state, a session's state, and what its files offer each
+ * other.
+ *
+ * Locks: control.lock guards the accounts; session.lock everything that changes in a
+ * session, and is held for the whole of a call, a search included: a session is for
+ * one thread at a time. Order: session.lock, then control.lock.
+ */
+#ifndef VEXFS_CONTROL_I_H
+#define VEXFS_CONTROL_I_H
+
+#include <vexfs/control.h>
+#include <vexfs/kernel.h>
+#include <vexfs/vexfs.h>
+
+#define STAGE_MAX ((size_t)64 << 20)
+
+enum file_id { FILE_CONTROL = 1, FILE_STATUS = 2 };
+
+struct account;
+
+struct vex_control {
+	/* fixed after new: */
+	struct vex_engine *engine;
+	char *mountpoint, *store, *options;
+	void (*status_extra)(void *arg, struct vex_buf *out);
+	void *arg;
+	uint64_t started;
+
+	pthread_mutex_t lock;
+	/* guarded by lock: */
+	struct account *accounts;
+	unsigned sessions;
+	uint64_t held;
+};
+
+/* What the session's last failed call leaves for VEXFS_IOC_LAST_ERROR. */
+struct last_error {
+	int error;
+	uint32_t item;
+	char text[496];
+};
+
+/* An export under way. The rights are those of the caller of the ioctl, not of who
+ * happens to read the descriptor later. */
+struct export
+{
+	bool on;
+	char space[VEXFS_NAME_LEN];
+	uint64_t after;
+	vex_err err;          /* met behind the records given last: for the next read */
+	struct vex_cred cred; /* groups owned */
+};
+
+struct vex_session {
+	/* fixed after open: */
+	struct vex_control *control;
+	int id;
+	bool writable;
+	struct account *account;
+
+	pthread_mutex_t lock;
+	/* guarded by lock: */
+	struct vex_buf stage;
+	bool stage_bad;            /* a write failed: what is staged is not all of it */
+	struct vex_result *result; /* of the last search; NULL: nothing unread */
+	size_t cursor;             /* first unread hit */
+	uint64_t result_bytes;     /* charged for it */
+	struct export export;
+	struct last_error error;
+	struct vex_buf text; /* content of a generated file */
+	void *head;          /* room for any struct of the contract */
+
+	/* Records wait for read(2). Apart from the lock, so that poll never waits. */
+	_Atomic bool unread;
+};
+
+/* ---- account.c: what one user may hold ------------------------------------------- */
+
+/* Counts a session of cred's user. -ENOMEM past the limits. */
+vex_err account_open(struct vex_control *c, const struct vex_cred *cred,
+		     struct account **out) VEX_CHECKED;
+void account_close(struct vex_control *c, struct account *a);
+/* Bytes held on behalf of a user beyond one call. -ENOMEM past the limits. */
+vex_err account_charge(struct vex_control *c, struct account *a,
+		       uint64_t bytes) VEX_CHECKED;
+void account_release(struct vex_control *c, struct account *a, uint64_t bytes);
+
+/* ---- session.c ------------------------------------------------------------------- */
+
+/* These are called with the session's lock held. */
+void stage_empty(struct vex_session *s);
+/* Drops unread hits and an export. */
+void unread_drop(struct vex_session *s);
+/* Takes the result; on failure (-ENOMEM) it is freed. */
+vex_err unread_take(struct vex_session *s, struct vex_result *r) VEX_CHECKED;
+/* Keeps a sentence for the error this call is about to return; returns err. */
+vex_err session_fail(struct vex_session *s, vex_err err, const char *fmt, ...)
+    VEX_PRINTF(3, 4);
+
+/* ---- dispatch.c: one ioctl ------------------------------------------------------- */
+
+/*
+ * `head` holds the struct without its data, zero-filled where the caller's was
+ * shorter; a handler changes it in place and it becomes the reply. data: what
+ * followed in the caller's struct. reply: room for data of the answer; a handler
+ * says in `used` how much of it holds something.
+ */
+struct call {
+	struct vex_session *s;
+	struct vex_engine *engine;
+	const struct vex_cred *cred;
+	void *head;
+	const uint8_t *in;
+	uint8_t *out;
+	size_t in_size, out_size;
+	/* set by dispatch: */
+	const uint8_t *data;
+	uint8_t *reply;
+	size_t data_len, room, used;
+	void *copy; /* heap: of the data, where fs's was not aligned */
+};
+
+/* Whether a command has the type and number of another, whatever its size. */
+static inline bool cmd_is(uint32_t cmd, uint32_t other)
+{
+	return _IOC_TYPE(cmd) == _IOC_TYPE(other) && _IOC_NR(cmd) == _IOC_NR(other);
+}
+
+/* Finds the handler, checks what all have in common, packs the reply: *n bytes. */
+vex_err dispatch(struct call *c, uint32_t cmd, size_t *n) VEX_CHECKED;
+
+/* Whether a name within the head is NUL-ended within what the caller passed, and no
+ * longer than a space's: else -EINVAL. */
+vex_err call_name(struct call *c, const char *name, size_t offset) VEX_CHECKED;
+/* -EINVAL unless all bytes are 0. */
+vex_err call_zero(struct call *c, const void *p, size_t len,
+		  const char *what) VEX_CHECKED;
+#define call_reserved(c, field) call_zero(c, &(field), sizeof(field), "a reserved field")
+/* Has the data begin at a multiple of 8: where it does not, it is copied. */
+vex_err call_align(struct call *c) VEX_CHECKED;
+/* A string of `len` bytes and its NUL at *at of the data; moves *at behind it. */
+vex_err call_string(struct call *c, size_t *at, uint32_t len,
+		    const char **out) VEX_CHECKED;
+
+/* ---- handlers -------------------------------------------------------------------- */
+
+vex_err ioc_version(struct call *c) VEX_CHECKED;      /* about.c */
+vex_err ioc_sync(struct call *c) VEX_CHECKED;         /* about.c */
+vex_err ioc_status(struct call *c) VEX_CHECKED;       /* about.c */
+vex_err ioc_last_error(struct call *c) VEX_CHECKED;   /* about.c */
+vex_err ioc_search(struct call *c) VEX_CHECKED;       /* search.c */
+vex_err ioc_next(struct call *c) VEX_CHECKED;         /* hits.c */
+vex_err ioc_space_create(struct call *c) VEX_CHECKED; /* space.c */
+vex_err ioc_space_get(struct call *c) VEX_CHECKED;
+vex_err ioc_space_list(struct call *c) VEX_CHECKED;
+vex_err ioc_space_drop(struct call *c) VEX_CHECKED;
+vex_err ioc_space_set(struct call *c) VEX_CHECKED;
+vex_err ioc_put(struct call *c) VEX_CHECKED;    /* items.c */
+vex_err ioc_delete(struct call *c) VEX_CHECKED; /* items.c */
+vex_err ioc_export(struct call *c) VEX_CHECKED; /* export.c */
+
+/* ---- hits.c, export.c, status.c -------------------------------------------------- */
+
+/* Packs unread hits into buf, as many as fit, and moves the cursor. */
+size_t hits_pack(struct vex_session *s, void *buf, size_t room, uint32_t *hits);
+/* For read(2): the next records. -EINVAL where the next one does not fit. */
+vex_err hits_read(struct vex_session *s, void *buf, size_t size, size_t *n) VEX_CHECKED;
+vex_err export_read(struct vex_session *s, void *buf, size_t size, size_t *n) VEX_CHECKED;
+void export_end(struct export *x);
+/* The JSON of `status`, as this caller may see it. */
+vex_err status_text(struct vex_control *c, const struct vex_cred *cred,
+		    struct vex_buf *out) VEX_CHECKED;
+const char *metric_name(uint8_t metric);
+
+static inline size_t pad8(size_t n)
+{
+	return (n + 7) & ~(size_t)7;
+}
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Spaces: create, get, list, drop, set. Names and shapes are for everyone, since
+ * whoever attaches needs them; counts would tell of files the caller may not see, so
+ * they are for root and the owner of the mount.
+ */
+#include "control_i.h"
+
+#define SET_MASK (VEXFS_SPACE_EF_SEARCH | VEXFS_SPACE_EF_CONSTRUCTION | VEXFS_SPACE_M)
+
+static void fill(struct vexfs_space *o, struct vex_space *sp, bool totals)
+{
+	struct vex_space_counts n;
+	struct vex_space_spec spec;
+
+	vex_space_spec(sp, &spec);
+	memset(o, 0, sizeof(*o));
+	memcpy(o->name, spec.name, strnlen(spec.name, VEX_SPACE_NAME_MAX));
+	o->id = vex_space_id(sp);
+	o->dim = spec.dim;
+	o->metric = spec.metric;
+	o->type = spec.type;
+	o->index = spec.index;
+	o->m = spec.m;
+	o->ef_construction = spec.ef_construction;
+	o->ef_search = spec.ef_search;
+	if (!totals)
+		return;
+	vex_space_counts(sp, &n);
+	o->attachments = n.attachments;
+	o->rows = n.rows;
+	o->slots = n.slots;
+	o->bytes = n.bytes;
+	o->damaged = n.damaged;
+}
+
+static bool sees_totals(const struct call *c)
+{
+	return vex_cred_is_admin(c->engine, c->cred);
+}
+
+/* What CREATE, GET, DROP and SET have in common. */
+static vex_err check(struct call *c, const struct vexfs_space *h, uint32_t mask)
+{
+	vex_err err;
+
+	if (h->flags)
+		return session_fail(c->s, -EINVAL, "unknown flags %#x", h->flags);
+	if (h->mask & ~mask)
+		return session_fail(c->s, -EINVAL, "unknown mask %#x", h->mask & ~mask);
+	err = call_reserved(c, h->reserved);
+	if (!err)
+		err = call_name(c, h->name, offsetof(struct vexfs_space, name));
+	if (!err && !h->name[0])
+		return session_fail(c->s, -EINVAL, "no name");
+	return err;
+}
+
+static vex_err find(struct call *c, const char *name, struct vex_space **out)
+{
+	vex_err err = vex_space_find(vex_engine_store(c->engine), name, out);
+
+	if (err == -ENODEV)
+		session_fail(c->s, err, "no space %s", name);
+	return err;
+}
+
+static vex_err find_fill(struct call *c, struct vexfs_space *h)
+{
+	AUTO_SPACE struct vex_space *sp = NULL;
+	vex_err err = find(c, h->name, &sp);
+
+	if (!err)
+		fill(h, sp, sees_totals(c));
+	return err;
+}
+
+static void say(struct call *c, vex_err err, const char *name)
+{
+	if (err == -EEXIST)
+		session_fail(c->s, err, "there is a space %s", name);
+	else if (err == -ENODEV)
+		session_fail(c->s, err, "no space %s", name);
+}
+
+vex_err ioc_space_create(struct call *c)
+{
+	struct vexfs_space *h = c->head;
+	struct vex_space_spec spec = { .name = "" };
+	vex_err err = check(c, h, 0);
+
+	if (err)
+		return err;
+	if (h->metric > UINT8_MAX || h->type > UINT8_MAX || h->index > UINT8_MAX)
+		return session_fail(c->s, -EINVAL, "unknown metric, type or index");
+	memcpy(spec.name, h->name, strnlen(h->name, VEX_SPACE_NAME_MAX));
+	spec.metric = (uint8_t)h->metric;
+	spec.type = (uint8_t)h->type;
+	spec.index = (uint8_t)h->index;
+	spec.dim = h->dim;
+	spec.m = h->m;
+	spec.ef_construction = h->ef_construction;
+	spec.ef_search = h->ef_search;
+	err = vex_space_spec_check(&spec);
+	if (err)
+		return session_fail(c->s, err,
+				    "a space of this name, dimension, metric, "
+				    "type or index cannot be made");
+	err = vex_engine_space_create(c->engine, c->cred, &spec);
+	say(c, err, h->name);
+	return err ? err : find_fill(c, h);
+}
+
+vex_err ioc_space_get(struct call *c)
+{
+	vex_err err = check(c, c->head, 0);
+
+	return err ? err : find_fill(c, c->head);
+}
+
+vex_err ioc_space_drop(struct call *c)
+{
+	struct vexfs_space *h = c->head;
+	vex_err err = check(c, h, 0);
+
+	if (err)
+		return err;
+	err = vex_engine_space_drop(c->engine, c->cred, h->name);
+	say(c, err, h->name);
+	return err;
+}
+
+static vex_err set(struct call *c, const struct vexfs_space *h)
+{
+	AUTO_SPACE struct vex_space *sp = NULL;
+	struct vex_space_spec spec;
+	vex_err err = find(c, h->name, &sp);
+
+	if (err)
+		return err;
+	vex_space_spec(sp, &spec);
+	if (h->mask & VEXFS_SPACE_EF_SEARCH)
+		spec.ef_search = h->ef_search;
+	if (h->mask & VEXFS_SPACE_EF_CONSTRUCTION)
+		spec.ef_construction = h->ef_construction;
+	if (h->mask & VEXFS_SPACE_M)
+		spec.m = h->m;
+	err = vex_engine_space_set(c->engine, c->cred, &spec);
+	say(c, err, h->name);
+	if (err == -EINVAL)
+		session_fail(c->s, err, "m, ef_construction or ef_search out of range");
+	return err;
+}
+
+vex_err ioc_space_set(struct call *c)
+{
+	struct vexfs_space *h = c->head;
+	vex_err err = check(c, h, SET_MASK);
+
+	if (!err && !h->mask)
+		return session_fail(c->s, -EINVAL, "nothing to change");
+	if (!err)
+		err = set(c, h);
+	return err ? err : find_fill(c, h);
+}
+
+/* ---- list ------------------------------------------------------------------------ */
+
+vex_err ioc_space_list(struct call *c)
+{
+	struct vexfs_space_list *h = c->head;
+	struct vex_store *store = vex_engine_store(c->engine);
+	size_t fit = c->room / sizeof(struct vexfs_space);
+	bool totals = sees_totals(c);
+	uint32_t after = h->after;
+
+	if (h->flags)
+		return session_fail(c->s, -EINVAL, "unknown flags %#x", h->flags);
+	h->count = 0;
+	h->more = 0;
+	for (;;) {
+		AUTO_SPACE struct vex_space *sp = NULL;
+		struct vexfs_space one;
+		vex_err err = vex_space_next(store, after, &sp);
+
+		if (err)
+			return err == -ENODEV ? 0 : err;
+		if (h->count == fit)
+			break;
+		fill(&one, sp, totals);
+		memcpy(c->reply + h->count * sizeof(one), &one, sizeof(one));
+		after = one.id;
+		h->count++;
+		c->used += sizeof(one);
+	}
+	h->more = 1;
+	return 0;
+}
