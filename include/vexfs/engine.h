@@ -91,6 +91,7 @@ struct vex_removal {
 	bool last;
 	const char *name;
 	char *path;
+	int fd; /* private: the object, from begin to end */
 };
 vex_err vex_engine_unlink_begin(struct vex_engine *e, int dirfd,
 				const char *name,
@@ -112,6 +113,8 @@ struct vex_rename {
 	int olddirfd, newdirfd;
 	const char *oldname, *newname;
 	char *path;
+	/* private: a directory moves; a *.vec name is involved; candidates were added */
+	bool dir, vec, flying;
 };
 vex_err vex_engine_rename_begin(struct vex_engine *e, int olddirfd,
 				const char *oldname, int newdirfd,
@@ -167,7 +170,7 @@ struct vex_item {
 	bool f32;
 	int flags;		/* XATTR_CREATE, XATTR_REPLACE */
 };
-/* All or none; *bad: index of the item that failed. */
+/* All or none; *bad: index of the item that failed, n where it was no single one. */
 vex_err vex_engine_put_items(struct vex_engine *e, const struct vex_cred *cred,
 			     const struct vex_item *items, size_t n,
 			     size_t *bad) VEX_CHECKED;

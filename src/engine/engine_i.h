@@ -12,17 +12,23 @@
 #include <vexfs/index.h>
 #include <vexfs/kernel.h>
 
+#ifdef __SANITIZE_THREAD__
+#define NODE_LOCKS 32u /* a large batch holds all; TSan follows 64 locks a thread */
+#else
 #define NODE_LOCKS 256u
+#endif
 #define ROOT_NODE 1ull
+#define NAME_SUMS 512u
 
-struct dircache; /* place.c: LRU of open directories by node */
+struct dircache; /* dircache.c: LRU of open directories by node */
 struct vecerrs;	 /* content.c: last .vec error by node/handle, bounded */
-struct nodeset;	 /* node.c: hashes of the handles of all directory nodes */
+struct nodeset;	 /* nodeset.c: hashes of the handles of all directory nodes */
 
 struct vex_engine {
 	int rootfd;	  /* borrowed: a real descriptor of STORE (O_RDONLY) */
 	int mount_id;	  /* of STORE's filesystem: handles hold there only */
 	bool handles;	  /* open_by_handle_at works here, for us */
+	bool copied;	  /* STORE was copied since it was last open: marks may be lost */
 	uint32_t owner;
 	uint64_t root_dev, root_ino;
 	uint64_t hidden_ino; /* of STORE/.vexfs */
@@ -30,7 +36,8 @@ struct vex_engine {
 	bool strict;
 	char vec_space[VEX_SPACE_NAME_MAX + 1]; /* "": vec<dim> */
 	struct vex_store *store;
-	struct vex_pool *pool;
+	struct vex_pool *pool;	/* changes and lookups: short work */
+	struct vex_pool *scans; /* searches: so that long ones hold up no change */
 	/* Serialise work on one file (by hash of its handle or inode); held over a
 	 * commit. Order: node lock, then dirs. Never two node locks but in order of
 	 * index (engine_lock2). */
@@ -39,7 +46,15 @@ struct vex_engine {
 	struct dircache *dircache;
 	struct vecerrs *vecerrs;
 	struct nodeset *dirset;
+	/* Renames and links between their begin and end, whose candidate names must not
+	 * be taken for names that no longer hold. Innermost lock. */
+	pthread_mutex_t flights;
+	/* guarded by flights: */
+	unsigned flying;
+	uint64_t flown; /* bumped by each begin and end */
 	_Atomic uint64_t moves; /* bumped by every rename of a directory node */
+	/* listroom.c: upper bounds of attachment name lists; zeroed at open. */
+	_Atomic uint64_t name_sums[NAME_SUMS];
 };
 
 static inline vex_err engine_deep(struct vex_engine *e, vex_err (*fn)(void *),
@@ -180,17 +195,6 @@ void resolved_obj(const struct resolved *r, struct vex_obj *o);
 
 /* ---- put.c -------------------------------------------------------------------------- */
 
-/* [deep] Space by name; made (unless strict) with that dimension where it does not
- * exist. -ENODEV, -EINVAL (dimension). */
-vex_err space_for(struct vex_engine *e, const char *name, uint32_t dim,
-		  struct vex_space **out) VEX_CHECKED;
-/* [deep] Rows to a file, one commit. text may be NULL. content: from a .vec file, so
- * attachments from earlier content in other spaces go in the same commit. Takes the
- * node lock. */
-vex_err put_rows(struct vex_engine *e, const struct vex_obj *o,
-		 const char *space, const char *key, uint32_t key_len,
-		 const struct rows *rows, const void *text, size_t text_len,
-		 int flags, bool content) VEX_CHECKED;
 /* The stamp of a file as it is now. */
 struct vex_stamp stamp_of(const struct stat *st);
 /* Whether attachments with this stamp are stale for a file with this stat. */
@@ -201,8 +205,6 @@ bool stamp_stale(const struct vex_stamp *s, const struct stat *st);
 bool name_is_vec(const char *name);
 /* [deep] Takes in (or away) the content of a .vec file; remembers its error. */
 vex_err content_absorb(struct vex_engine *e, const struct vex_obj *o) VEX_CHECKED;
-/* 0, or the error of the last .vec content of that inode. */
-vex_err content_last_error(struct vex_engine *e, uint64_t ino);
 vex_err vecerrs_new(struct vecerrs **out) VEX_CHECKED;
 void vecerrs_free(struct vecerrs *v);
 

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to items.c and items_decode.c: a batch of puts or deletes under way. */
+#ifndef VEXFS_ITEMS_I_H
+#define VEXFS_ITEMS_I_H
+
+#include <sys/xattr.h>
+#include "attach_i.h"
+
+/* Rows that are written with one call, into adjacent slots. */
+struct item_run {
+	size_t first; /* row within item_space.v */
+	size_t n;
+	uint64_t slot;
+	bool written;
+};
+
+struct item_space {
+	char name[VEX_SPACE_NAME_MAX + 1];
+	struct vex_space *sp; /* NULL: does not exist yet */
+	uint32_t dim;
+	size_t item;   /* the first that names it: to blame */
+	float *v;      /* rows of all its items, one behind the other */
+	size_t n, cap; /* rows */
+	struct item_run *run;
+	size_t nruns;
+	bool made;
+};
+
+struct item_file {
+	struct resolved r; /* fd -1: closed; st stays */
+	struct vex_fh fh;
+	uint64_t node;
+	bool fresh;    /* the batch makes the node */
+	size_t coming; /* bytes of names the batch adds */
+};
+
+struct item_work {
+	struct attr_name a;
+	uint32_t file, space; /* indices */
+	uint32_t rows, run;
+	size_t first; /* row within item_space.v */
+	uint8_t form;
+	const void *text;
+	size_t text_len;
+	char *made_text; /* owned */
+	size_t change;   /* index in the change list */
+};
+
+struct batch {
+	struct vex_engine *e;
+	const struct vex_cred *cred;
+	const struct vex_item *items;
+	size_t n;
+	bool put;
+	size_t bad;
+	struct item_work *work; /* n of them */
+	struct item_file *file; /* room for n */
+	size_t nfiles;
+	uint32_t *table; /* files by inode: index + 1 */
+	size_t table_size;
+	struct item_space *space;
+	size_t nspaces;
+	struct changes l;
+	bool locked[NODE_LOCKS];
+};
+
+/* [deep] Names and values of all items into work and space; b->bad on error. */
+vex_err items_decode(struct batch *b) VEX_CHECKED;
+/* Names alone, for deletes: the spaces must exist. */
+vex_err items_name(struct batch *b) VEX_CHECKED;
+
+#endif
