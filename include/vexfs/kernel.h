@@ -25,7 +25,7 @@ enum vex_metric { VEX_COSINE = 0, VEX_L2 = 1, VEX_IP = 2 };
  * Prepares OpenBLAS: its own threads off. Returns true where the process should
  * set OPENBLAS_CORETYPE (out) and re-exec itself to get the better core: OpenBLAS
  * 0.3.21 takes its AVX2 kernels on AVX-512 AMD CPUs, and reads the variable only
- * when it is loaded.
+ * when it is loaded. VEXFS_BLAS_CORE in the environment names another.
  */
 bool vex_kernel_wants_reexec(const char **coretype);
 void vex_kernel_init(void);
@@ -36,9 +36,9 @@ const char *vex_kernel_core(void);
 double vex_norm(const float *v, uint32_t dim);
 
 /* Exact distance of one pair: `metric` as SPEC section 3, clamped to the finite
- * float range; cosine and l2 never below 0. nq, nv: vex_norm of each. */
+ * float range; cosine and l2 never below 0. nq: vex_norm(q). */
 float vex_distance(enum vex_metric metric, const float *q, const float *v,
-		   uint32_t dim, double nq, double nv);
+		   uint32_t dim, double nq);
 
 /* dots[i] = <q, rows[i]>, i < n; rows contiguous, n x dim (cblas_sgemv). */
 void vex_dots(const float *q, const float *rows, size_t n, uint32_t dim,
@@ -64,5 +64,42 @@ uint64_t vex_cut_mask(const struct vex_cut *cut, const float *dots, const float 
 /* The same by plain C, which the others are tested against. */
 uint64_t vex_cut_mask_scalar(const struct vex_cut *cut, const float *dots,
 			     const float *norms, unsigned n);
+
+/* ---- sq8: one byte a dimension ------------------------------------------------- */
+
+/*
+ * What a graph traversal reads: a vector as one byte a dimension with a scale of its
+ * own, so that nothing need be trained and vectors of any length are welcome. A record:
+ *   dim bytes    round(v[i] / scale) + 128, scale = max|v| / 127
+ *   padding
+ *   float mul    cosine: scale / norm; else scale
+ *   float add    l2: the squared norm of what the codes stand for; else 0
+ * and is a multiple of 64 bytes, to be aligned as such. Distances from codes ("sq8
+ * distances") are monotone in the metric's own: cosine 1 - cos, ip -dot, l2 squared.
+ * Bytes are unsigned because VPDPBUSD multiplies unsigned by signed: the query is the
+ * signed side, and 128 times its sum is taken off again.
+ */
+size_t vex_sq8_stride(uint32_t dim);
+void vex_sq8_encode(enum vex_metric metric, const float *v, uint32_t dim, uint8_t *rec);
+
+struct vex_sq8_query {
+	const int8_t *codes; /* padded with zeros to a multiple of 64, 64-aligned */
+	uint32_t blocks;     /* of 64 codes */
+	uint32_t tail;	     /* offset of mul and add in a record */
+	int32_t bias;	     /* 128 x sum of codes */
+	float mul, add;	     /* distance = base + add of record - dot x mul x mul' */
+	float base;
+};
+/* `room`: vex_sq8_stride(dim) bytes, 64-aligned, for the codes; kept by the caller. */
+void vex_sq8_query(enum vex_metric metric, const float *v, uint32_t dim, int8_t *room,
+		   struct vex_sq8_query *q);
+/* The same from a record: what vector it stands for. */
+void vex_sq8_query_rec(enum vex_metric metric, const uint8_t *rec, uint32_t dim,
+		       int8_t *room, struct vex_sq8_query *q);
+/* out[i] = distance to the record base + ids[i] * stride. */
+void vex_sq8_distances(const struct vex_sq8_query *q, const uint8_t *base, size_t stride,
+		       const uint32_t *ids, size_t n, float *out);
+void vex_sq8_distances_scalar(const struct vex_sq8_query *q, const uint8_t *base,
+			      size_t stride, const uint32_t *ids, size_t n, float *out);
 
 #endif

@@ -73,8 +73,7 @@ static vex_err consider(struct scan *s, struct vex_topk *t, const float *q, doub
 			uint64_t slot)
 {
 	const struct vex_rows *r = s->rows;
-	float d = vex_distance(r->metric, q, row_at(r, slot), r->dim, nq,
-			       vex_norm(row_at(r, slot), r->dim));
+	float d = vex_distance(r->metric, q, row_at(r, slot), r->dim, nq);
 	uint64_t file;
 	int rc;
 

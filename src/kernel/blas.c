@@ -27,9 +27,15 @@ static bool cpu_has_avx512(void)
 
 bool vex_kernel_wants_reexec(const char **coretype)
 {
-	const char *core = openblas_get_corename();
+	const char *core = openblas_get_corename(), *wish = getenv("VEXFS_BLAS_CORE");
 
-	if (getenv("OPENBLAS_CORETYPE") || !cpu_has_avx512())
+	if (wish) {
+		*coretype = wish;
+		return strcmp(core, wish) != 0;
+	}
+	/* OPENBLAS_CORETYPE itself does not count as a wish: it tends to be set for whole
+	 * machines, by people who meant other programs. */
+	if (!cpu_has_avx512())
 		return false;
 	if (strcmp(core, "Haswell") && strcmp(core, "Zen"))
 		return false;

@@ -40,6 +40,25 @@ CLONES static double dot(const float *a, const float *b, uint32_t n)
 	return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
 }
 
+/* <a, b> and, beside it, <b, b>: one pass over b. */
+CLONES static double dot_and_square(const float *a, const float *b, uint32_t n, double *bb)
+{
+	double s[LANES] = { 0 }, t[LANES] = { 0 };
+	uint32_t i = 0;
+
+	for (; i + LANES <= n; i += LANES)
+		for (uint32_t j = 0; j < LANES; j++) {
+			s[j] += (double)a[i + j] * (double)b[i + j];
+			t[j] += (double)b[i + j] * (double)b[i + j];
+		}
+	for (; i < n; i++) {
+		s[0] += (double)a[i] * (double)b[i];
+		t[0] += (double)b[i] * (double)b[i];
+	}
+	*bb = ((t[0] + t[1]) + (t[2] + t[3])) + ((t[4] + t[5]) + (t[6] + t[7]));
+	return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+}
+
 CLONES static double square_distance(const float *a, const float *b, uint32_t n)
 {
 	double s[LANES] = { 0 };
@@ -65,13 +84,14 @@ double vex_norm(const float *v, uint32_t dim)
 }
 
 float vex_distance(enum vex_metric metric, const float *q, const float *v, uint32_t dim,
-		   double nq, double nv)
+		   double nq)
 {
-	double d;
+	double d, vv;
 
 	switch (metric) {
 	case VEX_COSINE:
-		d = 1.0 - dot(q, v, dim) / (nq * nv);
+		d = dot_and_square(q, v, dim, &vv);
+		d = 1.0 - d / (nq * sqrt(vv));
 		/* Rounding can leave the range of a cosine by an ulp. */
 		return (float)(d < 0 ? 0 : d > 2 ? 2 : d);
 	case VEX_L2:
