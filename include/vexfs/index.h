@@ -70,4 +70,55 @@ vex_err vex_flat_search(const struct vex_rows *rows, const float *queries,
 			void *arg, const _Atomic int *cancel,
 			struct vex_scan_stats *stats) VEX_CHECKED;
 
+/* ---- HNSW ------------------------------------------------------------------------ */
+
+/*
+ * The graph of Malkov and Yashunin ("Efficient and robust approximate nearest neighbor
+ * search using Hierarchical Navigable Small World graphs", 2018), traversed on sq8 codes
+ * and finished on the rows themselves. Inserts and searches run side by side.
+ */
+#define VEX_HNSW_LEVELS 16u
+
+struct vex_hnsw;
+struct vex_hnsw_opts {
+	enum vex_metric metric;
+	uint32_t dim, m, ef_construction;
+	uint64_t seed; /* of the levels: the same seed and slots, the same levels */
+};
+vex_err vex_hnsw_new(const struct vex_hnsw_opts *o, struct vex_hnsw **out) VEX_CHECKED;
+void vex_hnsw_free(struct vex_hnsw *h);
+/* Slots are below 2^31. Inserting one that is there: -EEXIST. */
+vex_err vex_hnsw_insert(struct vex_hnsw *h, uint32_t slot, const float *v) VEX_CHECKED;
+/* The node still leads searches through, but is none of their hits' business any more
+ * (the rows' live bits decide that), until the next sweep takes it out. -ENOENT. */
+vex_err vex_hnsw_remove(struct vex_hnsw *h, uint32_t slot) VEX_CHECKED;
+/* Takes removed nodes out of every link row and mends the rows, then links to what can't
+ * be reached. `released` is told of each slot that may be used again. Inserts and removes
+ * wait meanwhile, searches do not. -ENOMEM: done in part, call again. */
+vex_err vex_hnsw_sweep(struct vex_hnsw *h, void (*released)(void *arg, uint32_t slot),
+		       void *arg) VEX_CHECKED;
+uint64_t vex_hnsw_nodes(const struct vex_hnsw *h);   /* live */
+uint64_t vex_hnsw_removed(const struct vex_hnsw *h); /* waiting for a sweep */
+uint64_t vex_hnsw_bytes(const struct vex_hnsw *h);
+
+/* What the validator counts; all of them zero in a sound graph. */
+struct vex_hnsw_flaws {
+	uint64_t links; /* out of range, to itself, twice in a row, to no node, above its level */
+	uint64_t unreachable; /* live nodes that no path from the entry leads to */
+	uint64_t entry;	      /* the entry is missing or below the top */
+};
+vex_err vex_hnsw_check(struct vex_hnsw *h, struct vex_hnsw_flaws *f) VEX_CHECKED;
+
+struct vex_hnsw_query {
+	uint32_t k, ef;
+	float widen;	 /* stop rule: candidates beyond (1 + widen) x the k-th end the
+			  * search; negative: ef alone decides */
+	uint32_t rerank; /* best by codes that are computed exactly; 0: ef */
+};
+/* Exact distances of the best found, into topk, through accept. */
+vex_err vex_hnsw_search(struct vex_hnsw *h, const struct vex_rows *rows, const float *query,
+			const struct vex_hnsw_query *p, struct vex_topk *topk,
+			vex_accept_fn accept, void *arg,
+			struct vex_scan_stats *stats) VEX_CHECKED;
+
 #endif

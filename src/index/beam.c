@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The traversal in plain C, the way down the upper layers, and the choice of version:
+ * by CPU, or by VEXFS_KERNEL (anything but "avx512" is plain).
+ */
+#include "beam_i.h"
+
+static inline uint32_t ops_unseen(const uint64_t *seen, const uint32_t *row, uint32_t room,
+				  uint32_t *out)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < room; i++) {
+		uint32_t id = atomic_load_explicit((const _Atomic uint32_t *)&row[i],
+						   memory_order_relaxed);
+
+		if (id == NONE)
+			break;
+		/* Branch-free: half of them are seen, at random. */
+		out[n] = id;
+		n += !(seen[id >> 6] >> (id & 63) & 1);
+	}
+	return n;
+}
+
+static inline uint32_t ops_near(const float *dist, uint32_t n, float far)
+{
+	uint32_t mask = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		mask |= (uint32_t)(dist[i] <= far) << i;
+	return mask;
+}
+
+/* First index whose distance is above d. */
+static inline uint32_t place_for(const struct pool *p, float d)
+{
+	uint32_t lo = 0, n = p->n;
+
+	while (n) {
+		uint32_t half = n / 2;
+		bool right = p->dist[lo + half] <= d;
+
+		lo = right ? lo + half + 1 : lo;
+		n = right ? n - half - 1 : half;
+	}
+	return lo;
+}
+
+static inline void ops_insert(struct pool *p, float d, uint32_t node)
+{
+	uint32_t at;
+
+	if (p->n == p->cap) {
+		if (d >= p->dist[p->n - 1])
+			return;
+		p->n--;
+	}
+	at = place_for(p, d);
+	memmove(p->dist + at + 1, p->dist + at, (p->n - at) * sizeof(*p->dist));
+	memmove(p->id + at + 1, p->id + at, (p->n - at) * sizeof(*p->id));
+	p->dist[at] = d;
+	p->id[at] = node;
+	p->n++;
+	if (at < p->next)
+		p->next = at;
+}
+
+#define BEAM_SEARCH beam_search_plain
+#include "beam_body.h"
+
+typedef void (*beam_fn)(const struct vex_hnsw *, struct context *, uint32_t,
+			const struct beam *);
+
+static beam_fn choose(void)
+{
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+	const char *want = getenv("VEXFS_KERNEL");
+
+	__builtin_cpu_init();
+	if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+	    __builtin_cpu_supports("avx512dq") && (!want || !strcmp(want, "avx512")))
+		return beam_search_avx512;
+#endif
+	return beam_search_plain;
+}
+
+void beam_search(const struct vex_hnsw *h, struct context *c, uint32_t entry,
+		 const struct beam *b)
+{
+	static _Atomic(beam_fn) chosen;
+	beam_fn fn = chosen;
+
+	if (!fn)
+		chosen = fn = choose();
+	fn(h, c, entry, b);
+}
+
+uint32_t beam_descend(const struct vex_hnsw *h, struct context *c, uint32_t entry, uint32_t from,
+		      uint32_t to)
+{
+	float best;
+
+	vex_sq8_distances(&c->q, h->codes.base, h->stride, &entry, 1, &best);
+	for (uint32_t level = from; level + 1 > to; level--) {
+		bool moved = true;
+
+		while (moved) {
+			uint32_t room, n = 0;
+			_Atomic uint32_t *row = links_of(h, entry, level, &room);
+
+			moved = false;
+			for (; n < room; n++) {
+				uint32_t id = atomic_load_explicit(&row[n], memory_order_relaxed);
+
+				if (id == NONE)
+					break;
+				c->fresh[0][n] = id;
+				__builtin_prefetch(codes_of(h, id));
+				__builtin_prefetch(codes_of(h, id) + 64);
+			}
+			vex_sq8_distances(&c->q, h->codes.base, h->stride, c->fresh[0], n, c->dist);
+			c->distances += n;
+			for (uint32_t i = 0; i < n; i++)
+				if (c->dist[i] < best) {
+					best = c->dist[i];
+					entry = c->fresh[0][i];
+					moved = true;
+				}
+		}
+	}
+	return entry;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The traversal: best-first search of one layer (the paper's algorithm 2), arranged for
+ * memory, for a hop's cost is the fetching of records, not the arithmetic on them.
+ * Included once for each instruction set, after the operations it is made of
+ * (ops_unseen, ops_near, ops_insert), with BEAM_SEARCH defined as the function's name.
+ *
+ *  - The candidates and the results are one sorted array of ef entries; the next to
+ *    expand is the first that is not.
+ *  - "One hop late": a hop's new neighbours are looked up and their records prefetched,
+ *    then the distances of the hop before are computed, whose records have arrived
+ *    meanwhile; and the node to expand next is chosen before that, so that its links
+ *    are on the way. The order of expansion is a little staler for it, and the search
+ *    a quarter to a third faster.
+ *  - The end: when the next candidate is farther than (1 + widen) times the k-th best
+ *    (Al-Jazzazi et al., "Distance Adaptive Beam Search for Provably Accurate
+ *    Graph-Based Nearest Neighbor Search", 2025). Easy queries end early, hard ones go
+ *    on; with widen < 0 the array running dry is the only end, as in the paper.
+ */
+#include <math.h>
+
+#define PREFETCH_LINES 4u /* of a record; the hardware follows on its own */
+
+static inline void touch(struct context *c, uint32_t node)
+{
+	if (c->ntouched < c->captouched)
+		c->touched[c->ntouched] = node;
+	c->ntouched++;
+}
+
+/* The unseen neighbours of a node, marked as seen, their records on the way. */
+static uint32_t gather(const struct vex_hnsw *h, struct context *c, uint32_t node,
+		       uint32_t level, uint32_t *out)
+{
+	size_t lines = h->stride / 64 < PREFETCH_LINES ? h->stride / 64 : PREFETCH_LINES;
+	uint32_t room, n;
+	const uint32_t *row = (const uint32_t *)(const void *)links_of(h, node, level, &room);
+	uint64_t *seen = c->seen;
+
+	n = ops_unseen(seen, row, room, out);
+	for (uint32_t i = 0; i < n; i++) {
+		const uint8_t *rec = codes_of(h, out[i]);
+
+		for (size_t j = 0; j < lines; j++)
+			__builtin_prefetch(rec + 64 * j);
+		seen[out[i] >> 6] |= 1ull << (out[i] & 63);
+		touch(c, out[i]);
+	}
+	return n;
+}
+
+static inline void prefetch_links(const struct vex_hnsw *h, uint32_t node)
+{
+	const char *row = (const char *)h->links0.base + (size_t)node * h->m0 * sizeof(uint32_t);
+
+	for (size_t i = 0; i < h->m0 * sizeof(uint32_t); i += 64)
+		__builtin_prefetch(row + i);
+}
+
+/* Candidates beyond this end the search, so they need not be kept. */
+static inline float horizon(const struct pool *p, const struct beam *b)
+{
+	float kth;
+
+	if (b->widen < 0 || p->n < b->k)
+		return INFINITY;
+	kth = p->dist[b->k - 1];
+	return kth + b->widen * fabsf(kth);
+}
+
+static void absorb(const struct vex_hnsw *h, struct context *c, const struct beam *b,
+		   const uint32_t *ids, uint32_t n)
+{
+	float far = horizon(&c->pool, b);
+
+	vex_sq8_distances(&c->q, h->codes.base, h->stride, ids, n, c->dist);
+	c->distances += n;
+	for (uint32_t i = 0; i < n; i += 16) {
+		uint32_t near = ops_near(c->dist + i, n - i < 16 ? n - i : 16, far);
+
+		for (; near; near &= near - 1) {
+			uint32_t j = i + (uint32_t)__builtin_ctz(near);
+
+			ops_insert(&c->pool, c->dist[j], ids[j]);
+		}
+	}
+}
+
+/* The next node to expand, or NONE where the search may end. */
+static uint32_t pick(struct pool *p, const struct beam *b)
+{
+	while (p->next < p->n && (p->id[p->next] & EXPANDED))
+		p->next++;
+	if (p->next >= p->n || p->dist[p->next] > horizon(p, b))
+		return NONE;
+	p->id[p->next] |= EXPANDED;
+	return p->id[p->next++] & ~EXPANDED;
+}
+
+void BEAM_SEARCH(const struct vex_hnsw *h, struct context *c, uint32_t entry,
+		 const struct beam *b)
+{
+	uint32_t waiting = 1, fresh, turn = 0, node = NONE, ahead;
+
+	c->pool.n = c->pool.next = 0;
+	c->pool.cap = b->ef;
+	c->fresh[0][0] = entry;
+	c->seen[entry >> 6] |= 1ull << (entry & 63);
+	touch(c, entry);
+	do {
+		/* Its links go first, before this hop's records crowd the bus. */
+		ahead = pick(&c->pool, b);
+		if (ahead != NONE && !b->level)
+			prefetch_links(h, ahead);
+		fresh = node == NONE ? 0 : gather(h, c, node, b->level, c->fresh[!turn]);
+		if (waiting)
+			absorb(h, c, b, c->fresh[turn], waiting);
+		node = ahead;
+		waiting = fresh;
+		turn = !turn;
+		if (node == NONE && !waiting)
+			node = pick(&c->pool, b);
+	} while (node != NONE || waiting);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to the traversal: its versions. */
+#ifndef VEXFS_BEAM_I_H
+#define VEXFS_BEAM_I_H
+
+#include "hnsw_i.h"
+
+void beam_search_plain(const struct vex_hnsw *h, struct context *c, uint32_t entry,
+		       const struct beam *b);
+void beam_search_avx512(const struct vex_hnsw *h, struct context *c, uint32_t entry,
+			const struct beam *b);
+
+#endif
