@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* commands: one function each; the table is in main.c. They return the exit code. */
+#ifndef VEXCTL_COMMANDS_H
+#define VEXCTL_COMMANDS_H
+
+#include "options.h"
+
+int cmd_search(struct invocation *in);
+int cmd_attach(struct invocation *in);
+int cmd_detach(struct invocation *in);
+int cmd_get(struct invocation *in);
+int cmd_import(struct invocation *in);
+int cmd_export(struct invocation *in);
+int cmd_space(struct invocation *in);
+int cmd_status(struct invocation *in);
+int cmd_sync(struct invocation *in);
+int cmd_umount(struct invocation *in);
+
+#endif

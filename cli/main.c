@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vexctl: the command line of VexFS. It knows a mount by what anyone can use: xattrs,
+ * the ioctls of <vexfs/vexfs.h> and the files in MOUNT/.vexfs/. Here: the table of
+ * commands; each lives in the file of its name.
+ */
+#include "commands.h"
+
+static const struct command {
+	const char *name;
+	int (*run)(struct invocation *in);
+} commands[] = {
+	{ "search", cmd_search }, { "attach", cmd_attach }, { "detach", cmd_detach },
+	{ "get", cmd_get },       { "import", cmd_import }, { "export", cmd_export },
+	{ "space", cmd_space },   { "status", cmd_status }, { "sync", cmd_sync },
+	{ "umount", cmd_umount },
+};
+
+static const char help[] =
+    "usage: vexctl [-m MOUNT] COMMAND ...\n"
+    "\n"
+    "  search   find the files nearest to a vector or to a file\n"
+    "  attach   attach a vector to a file\n"
+    "  get      print what is attached\n"
+    "  detach   remove what is attached\n"
+    "  import   attach many vectors from a file (.fvecs .bvecs .npy .jsonl .csv)\n"
+    "  export   write the vectors of a space to a file\n"
+    "  space    create, list, show, set, drop: the sets of vectors\n"
+    "  status   what the mount says of itself\n"
+    "  sync     make every change so far durable\n"
+    "  umount   unmount, and wait until the daemon is gone\n"
+    "\n"
+    "'vexctl COMMAND --help' says more; so does vexctl(1).\n"
+    "The mount is -m MOUNT, else $VEXFS_MOUNT, else the one that holds the first PATH\n"
+    "argument or the current directory.\n"
+    "Exit: 0 done or found, 1 nothing found, 2 error.\n";
+
+int main(int argc, char **argv)
+{
+	struct invocation in = { .argc = argc - 1, .argv = argv + 1 };
+	int code = options_lead(&in, help);
+
+	if (argc < 1 || code >= 0)
+		return code < 0 ? CLI_ERROR : code;
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(in.argv[0], commands[i].name))
+			continue;
+		cli_set_command(commands[i].name);
+		in.argc--;
+		in.argv++;
+		code = cli_finish(commands[i].run(&in));
+		free(in.args);
+		return code;
+	}
+	return cli_error("unknown command '%s'; 'vexctl --help' lists them", in.argv[0]);
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * search: the options and the queries. The calls are in search_run.c, the printing in
+ * search_print.c.
+ */
+#include "search.h"
+
+#include "commands.h"
+#include "items.h"
+
+#define QUERY_FILE_MAX ((size_t)1 << 30)
+
+static const char help[] =
+    "usage: vexctl search [-k N] [--space S] QUERY\n"
+    "\n"
+    "QUERY, one of:\n"
+    "  --vector TEXT        decimal numbers, separated by commas or blanks\n"
+    "  --vector-file F      text, a query a line (or JSON), or raw float32; - is stdin\n"
+    "  --like PATH[:KEY]    what is attached to a file, which itself is not returned\n"
+    "\n"
+    "  -k N                 hits, default 10\n"
+    "  --space S            the space; else the only one of that dimension\n"
+    "  --max-distance D     nothing farther; without -k: all of them\n"
+    "  --min-similarity S   the same by 1 - distance, in cosine spaces\n"
+    "  --under DIR          only below this directory\n"
+    "  --per-file N         rows kept of a file, default 1; 0: all\n"
+    "  --fresh              leave out files changed since their vector was attached\n"
+    "  --offset N           pass over the first N hits\n"
+    "  --exact              compare with every row, use no index\n"
+    "  --ef N               effort of the index\n"
+    "\n"
+    "Prints DISTANCE, tab, PATH, nearest first; tab, KEY, tab, ROW follow where there is "
+    "a\n"
+    "key or the row is not 0. With several queries '# query N' precedes the hits of "
+    "each.\n"
+    "  -l                   paths alone        -0  paths alone, each ended by NUL\n"
+    "  --json               one object         --jsonl  an object a line\n"
+    "\n"
+    "Exit: 0 found, 1 nothing found, 2 error.\n";
+
+static int check_forms(struct search *s)
+{
+	int n = s->json + s->jsonl + (s->paths || s->nul);
+
+	if (n > 1)
+		return cli_error("-l, -0, --json and --jsonl exclude each other");
+	s->form = s->json    ? FORM_JSON
+		  : s->jsonl ? FORM_JSONL
+		  : s->nul   ? FORM_NUL
+		  : s->paths ? FORM_PATHS
+			     : FORM_LINES;
+	return 0;
+}
+
+static int check(struct search *s, const struct invocation *in)
+{
+	int sources = !!s->vector + !!s->file + !!s->like;
+
+	if (in->nargs)
+		return cli_error(
+		    "what is '%s'? A query is --vector, --vector-file or --like",
+		    in->args[0]);
+	if (sources != 1)
+		return cli_error("needs one of --vector, --vector-file and --like");
+	if (s->space && !space_name_ok(s->space))
+		return cli_error("bad space name '%s'", s->space);
+	s->range = !s->k_given && (s->max_given || s->min_given);
+	if (!s->k_given)
+		s->k = 10;
+	return check_forms(s);
+}
+
+/* Raw numbers: rows of the named space's dimension, else one row. */
+static int raw_queries(struct search *s, struct session *sess, const struct buf *data)
+{
+	struct vexfs_space space = { 0 };
+	int err = s->space ? session_space(sess, s->space, &space) : 0;
+
+	if (err)
+		return session_error(sess, err, s->space);
+	return vector_raw(data->data, data->len, space.dim, s->file, &s->queries);
+}
+
+static int read_queries(struct search *s, struct session *sess)
+{
+	AUTO_BUF struct buf data = { 0 };
+	int err;
+
+	if (s->vector)
+		return vector_parse(s->vector, strlen(s->vector), "--vector",
+				    &s->queries);
+	err = read_whole(s->file, QUERY_FILE_MAX, &data);
+	if (err)
+		return err;
+	if (vector_is_text(data.data, data.len))
+		return vector_parse(data.data, data.len, s->file, &s->queries);
+	return raw_queries(s, sess, &data);
+}
+
+static int resolve(struct search *s, const struct mount *m)
+{
+	int err = 0;
+
+	if (s->like)
+		err = path_resolve(m, s->like, &s->like_path);
+	if (!err && s->under)
+		err = path_resolve(m, s->under, &s->under_path);
+	return err;
+}
+
+static int search(struct search *s, struct invocation *in)
+{
+	AUTO_MOUNT struct mount m = MOUNT_INIT;
+	AUTO_SESSION struct session sess = SESSION_INIT;
+	AUTO_PRINTER struct printer p = { .opts = s };
+	int err = mount_find(in, s->like ? s->like : s->under, &m);
+
+	if (!err)
+		err = session_open(&m, &sess);
+	if (!err)
+		err = resolve(s, &m);
+	if (!err && !s->like)
+		err = read_queries(s, &sess);
+	if (err)
+		return err;
+	s->nqueries = s->like ? 1 : (uint32_t)s->queries.rows;
+	err = search_run(&sess, s, &m.version, &p);
+	if (err)
+		return err;
+	printer_end(&p);
+	return p.printed ? CLI_OK : CLI_NONE;
+}
+
+int cmd_search(struct invocation *in)
+{
+	struct search s = { 0 };
+	const struct opt opts[] = {
+		{ NULL, 'k', OPT_COUNT, &s.k, 1, &s.k_given },
+		{ "space", 0, OPT_TEXT, &s.space, 0, NULL },
+		{ "vector", 0, OPT_TEXT, &s.vector, 0, NULL },
+		{ "vector-file", 0, OPT_TEXT, &s.file, 0, NULL },
+		{ "like", 0, OPT_TEXT, &s.like, 0, NULL },
+		{ "under", 0, OPT_TEXT, &s.under, 0, NULL },
+		{ "ef", 0, OPT_COUNT, &s.ef, 1, &s.ef_given },
+		{ "exact", 0, OPT_FLAG, &s.exact, 0, NULL },
+		{ "max-distance", 0, OPT_NUMBER, &s.max_distance, 0, &s.max_given },
+		{ "min-similarity", 0, OPT_NUMBER, &s.min_similarity, 0, &s.min_given },
+		{ "per-file", 0, OPT_COUNT, &s.per_file, 0, &s.per_file_given },
+		{ "fresh", 0, OPT_FLAG, &s.fresh, 0, NULL },
+		{ "offset", 0, OPT_COUNT, &s.offset, 0, NULL },
+		{ "json", 0, OPT_FLAG, &s.json, 0, NULL },
+		{ "jsonl", 0, OPT_FLAG, &s.jsonl, 0, NULL },
+		{ NULL, 'l', OPT_FLAG, &s.paths, 0, NULL },
+		{ NULL, '0', OPT_FLAG, &s.nul, 0, NULL },
+		{ 0 },
+	};
+	int code = options_parse(in, opts, help);
+
+	if (code < 0)
+		code = check(&s, in);
+	else
+		return code;
+	if (!code)
+		code = search(&s, in);
+	matrix_free(&s.queries);
+	buf_free(&s.like_path);
+	buf_free(&s.under_path);
+	return code;
+}

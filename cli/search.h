@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * search: between the options, the queries, the calls and the printing.
+ */
+#ifndef VEXCTL_SEARCH_H
+#define VEXCTL_SEARCH_H
+
+#include "session.h"
+#include "vector.h"
+
+enum search_form { FORM_LINES, FORM_PATHS, FORM_NUL, FORM_JSON, FORM_JSONL };
+
+struct search {
+	/* options */
+	const char *space, *vector, *file, *like, *under;
+	uint32_t k, per_file, ef, offset;
+	float max_distance, min_similarity;
+	bool k_given, per_file_given, ef_given;
+	bool max_given, min_given;
+	bool exact, fresh, paths, nul, json, jsonl;
+	/* what they come to */
+	enum search_form form;
+	bool range;            /* all within a distance */
+	struct matrix queries; /* none with --like */
+	struct buf like_path, under_path;
+	uint32_t nqueries;
+};
+
+/* Prints hits as they come, in the order of the queries. */
+struct printer {
+	const struct search *opts;
+	char space[VEXFS_NAME_LEN];
+	uint32_t metric;
+	uint32_t next_query; /* of the batch: whose heading is next */
+	uint64_t printed;
+	bool begun;
+	struct buf line;
+};
+
+void printer_free(struct printer *p);
+#define AUTO_PRINTER __attribute__((cleanup(printer_free)))
+/* `base` is the number of the call's first query within the whole batch. */
+int printer_hits(struct printer *p, const struct vexfs_search *head, uint32_t base,
+		 const void *data, size_t bytes);
+/* The end of the whole search. */
+void printer_end(struct printer *p);
+
+/* Calls the daemon until every query is answered; prints through p. */
+int search_run(struct session *s, const struct search *opts,
+	       const struct vexfs_version *limits, struct printer *p);
+
+#endif

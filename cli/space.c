@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * space: create, set, drop; what prints is in space_list.c. The daemon decides who may
+ * (root and the owner of the mount) and what is a sane parameter.
+ */
+#include "space.h"
+
+#include "commands.h"
+#include "items.h"
+
+static const char help[] =
+    "usage: vexctl space create S --dim N [--metric M] [--type T] [--index I]\n"
+    "                    [--m N] [--ef-construction N] [--ef-search N]\n"
+    "       vexctl space list [--script]\n"
+    "       vexctl space show S\n"
+    "       vexctl space set S KEY=VALUE...\n"
+    "       vexctl space drop S\n"
+    "\n"
+    "A space is a set of vectors of one dimension, metric and element type.\n"
+    "\n"
+    "  --metric   cosine (default), l2, ip\n"
+    "  --type     f32 (default)\n"
+    "  --index    hnsw (default) or flat\n"
+    "  --script   the commands that make the spaces again\n"
+    "  set        m, ef_construction, ef_search\n"
+    "\n"
+    "list prints name, dimension, metric, type, index and rows; rows are '-' for who is\n"
+    "neither root nor the owner of the mount. drop removes the space and every "
+    "attachment\n"
+    "in it. create, set and drop are for root and the owner of the mount.\n";
+
+static const char *const words[][3] = {
+	[WORD_METRIC] = { "cosine", "l2", "ip" },
+	[WORD_TYPE] = { "f32" },
+	[WORD_INDEX] = { "flat", "hnsw" },
+};
+static const char *const kinds[] = { "metric", "type", "index" };
+
+const char *space_word(enum space_word kind, uint32_t value)
+{
+	return value < 3 && words[kind][value] ? words[kind][value] : "?";
+}
+
+int space_number(enum space_word kind, const char *word, uint32_t *out)
+{
+	AUTO_BUF struct buf choices = { 0 };
+
+	for (uint32_t i = 0; i < 3 && words[kind][i]; i++) {
+		buf_fmt(&choices, "%s%s", i ? ", " : "", words[kind][i]);
+		if (strcmp(word, words[kind][i]))
+			continue;
+		*out = i;
+		return 0;
+	}
+	return cli_error("unknown %s '%s': %s", kinds[kind], word, choices.data);
+}
+
+int space_begin(struct invocation *in, int nargs, struct session *s)
+{
+	AUTO_MOUNT struct mount m = MOUNT_INIT;
+	int err;
+
+	if (nargs ? in->nargs < nargs : in->nargs)
+		return cli_error(nargs ? "needs the name of a space"
+				       : "takes no arguments");
+	if (nargs == 1 && in->nargs > 1)
+		return cli_error("what is '%s'?", in->args[1]);
+	if (nargs && !space_name_ok(in->args[0]))
+		return cli_error("bad space name '%s'", in->args[0]);
+	err = mount_find(in, NULL, &m);
+	return err ? err : session_open(&m, s);
+}
+
+int space_create(struct invocation *in)
+{
+	AUTO_SESSION struct session s = SESSION_INIT;
+	struct vexfs_space space = { 0 };
+	const char *metric = "cosine", *type = "f32", *index = "hnsw";
+	const struct opt opts[] = {
+		{ "dim", 0, OPT_COUNT, &space.dim, 1, NULL },
+		{ "metric", 0, OPT_TEXT, &metric, 0, NULL },
+		{ "type", 0, OPT_TEXT, &type, 0, NULL },
+		{ "index", 0, OPT_TEXT, &index, 0, NULL },
+		{ "m", 0, OPT_COUNT, &space.m, 1, NULL },
+		{ "ef-construction", 0, OPT_COUNT, &space.ef_construction, 1, NULL },
+		{ "ef-search", 0, OPT_COUNT, &space.ef_search, 1, NULL },
+		{ 0 },
+	};
+	int code = options_parse(in, opts, help);
+	int err;
+
+	if (code >= 0)
+		return code;
+	if (!space.dim)
+		return cli_error("needs --dim N");
+	err = space_number(WORD_METRIC, metric, &space.metric);
+	if (!err)
+		err = space_number(WORD_TYPE, type, &space.type);
+	if (!err)
+		err = space_number(WORD_INDEX, index, &space.index);
+	if (!err)
+		err = space_begin(in, 1, &s);
+	if (err)
+		return err;
+	snprintf(space.name, sizeof(space.name), "%s", in->args[0]);
+	err = session_call(&s, VEXFS_IOC_SPACE_CREATE, &space);
+	return err ? session_error(&s, err, space.name) : CLI_OK;
+}
+
+/* One KEY=VALUE into the struct and its mask. */
+static int assign(struct vexfs_space *space, const char *pair)
+{
+	const struct {
+		const char *key;
+		uint32_t bit;
+		uint32_t *into;
+	} keys[] = {
+		{ "m=", VEXFS_SPACE_M, &space->m },
+		{ "ef_construction=", VEXFS_SPACE_EF_CONSTRUCTION,
+		  &space->ef_construction },
+		{ "ef_search=", VEXFS_SPACE_EF_SEARCH, &space->ef_search },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		size_t len = strlen(keys[i].key);
+
+		if (strncmp(pair, keys[i].key, len))
+			continue;
+		if (!parse_count(pair + len, keys[i].into) || !*keys[i].into)
+			return cli_error("not a number from 1 up: '%s'", pair);
+		space->mask |= keys[i].bit;
+		return 0;
+	}
+	return cli_error("'%s': one of m=N, ef_construction=N, ef_search=N", pair);
+}
+
+int space_set(struct invocation *in)
+{
+	static const struct opt none[] = { { 0 } };
+	AUTO_SESSION struct session s = SESSION_INIT;
+	struct vexfs_space space = { 0 };
+	int code = options_parse(in, none, help);
+	int err = 0;
+
+	if (code >= 0)
+		return code;
+	if (in->nargs < 2)
+		return cli_error("needs the name of a space and KEY=VALUE");
+	for (int i = 1; !err && i < in->nargs; i++)
+		err = assign(&space, in->args[i]);
+	if (!err)
+		err = space_begin(in, 2, &s);
+	if (err)
+		return err;
+	snprintf(space.name, sizeof(space.name), "%s", in->args[0]);
+	err = session_call(&s, VEXFS_IOC_SPACE_SET, &space);
+	return err ? session_error(&s, err, space.name) : CLI_OK;
+}
+
+int space_drop(struct invocation *in)
+{
+	static const struct opt none[] = { { 0 } };
+	AUTO_SESSION struct session s = SESSION_INIT;
+	struct vexfs_space space = { 0 };
+	int code = options_parse(in, none, help);
+	int err;
+
+	if (code >= 0)
+		return code;
+	err = space_begin(in, 1, &s);
+	if (err)
+		return err;
+	snprintf(space.name, sizeof(space.name), "%s", in->args[0]);
+	err = session_call(&s, VEXFS_IOC_SPACE_DROP, &space);
+	return err ? session_error(&s, err, space.name) : CLI_OK;
+}
+
+int cmd_space(struct invocation *in)
+{
+	static const struct {
+		const char *name, *shown;
+		int (*run)(struct invocation *in);
+	} commands[] = {
+		{ "create", "space create", space_create },
+		{ "list", "space list", space_list },
+		{ "show", "space show", space_show },
+		{ "set", "space set", space_set },
+		{ "drop", "space drop", space_drop },
+	};
+	int code = options_lead(in, help);
+
+	if (code >= 0)
+		return code;
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(in->argv[0], commands[i].name))
+			continue;
+		cli_set_command(commands[i].shown);
+		in->argc--;
+		in->argv++;
+		return commands[i].run(in);
+	}
+	return cli_error("unknown sub-command '%s': create, list, show, set or drop",
+			 in->argv[0]);
+}

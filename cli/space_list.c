@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* space_list: list (also as a script) and show. */
+#include <inttypes.h>
+
+#include "items.h"
+#include "space.h"
+
+static const char help[] =
+    "usage: vexctl space list [--script]\n"
+    "       vexctl space show S\n"
+    "\n"
+    "list prints name, dimension, metric, type, index and rows of every space; with\n"
+    "--script, the commands that make them again. show prints KEY: VALUE lines. Counts\n"
+    "('-' in list) are for root and the owner of the mount.\n";
+
+/* May the caller see totals of the whole store? */
+static bool sees_totals(struct session *s)
+{
+	struct vexfs_status status = { 0 };
+
+	return !session_call(s, VEXFS_IOC_STATUS, &status);
+}
+
+static void print_script(const struct vexfs_space *s)
+{
+	printf("vexctl space create %s --dim %u --metric %s --type %s --index %s",
+	       s->name, s->dim, space_word(WORD_METRIC, s->metric),
+	       space_word(WORD_TYPE, s->type), space_word(WORD_INDEX, s->index));
+	if (s->m)
+		printf(" --m %u", s->m);
+	if (s->ef_construction)
+		printf(" --ef-construction %u", s->ef_construction);
+	if (s->ef_search)
+		printf(" --ef-search %u", s->ef_search);
+	putchar('\n');
+}
+
+static void print_line(const struct vexfs_space *s, bool totals)
+{
+	char rows[24] = "-";
+
+	if (totals)
+		snprintf(rows, sizeof(rows), "%" PRIu64, s->rows);
+	printf("%-20s %6u  %-8s %-5s %-5s %10s\n", s->name, s->dim,
+	       space_word(WORD_METRIC, s->metric), space_word(WORD_TYPE, s->type),
+	       space_word(WORD_INDEX, s->index), rows);
+}
+
+static int each(struct session *s, bool script, bool totals)
+{
+	AUTO_FREE struct vexfs_space_list *list = cli_alloc(1, sizeof(*list));
+	uint32_t after = 0;
+
+	do {
+		int err;
+
+		memset(list, 0, sizeof(*list));
+		list->after = after;
+		err = session_call(s, VEXFS_IOC_SPACE_LIST, list);
+		if (err)
+			return session_error(s, err, "list");
+		for (uint32_t i = 0; i < list->count && i < ARRAY_SIZE(list->spaces);
+		     i++) {
+			struct vexfs_space *space = &list->spaces[i];
+
+			space->name[VEXFS_NAME_LEN - 1] = 0;
+			if (script)
+				print_script(space);
+			else
+				print_line(space, totals);
+			after = space->id;
+		}
+	} while (list->more && list->count);
+	return CLI_OK;
+}
+
+int space_list(struct invocation *in)
+{
+	AUTO_SESSION struct session s = SESSION_INIT;
+	bool script = false;
+	const struct opt opts[] = { { "script", 0, OPT_FLAG, &script, 0, NULL }, { 0 } };
+	int code = options_parse(in, opts, help);
+	int err;
+
+	if (code >= 0)
+		return code;
+	err = space_begin(in, 0, &s);
+	if (err)
+		return err;
+	if (!script && isatty(STDOUT_FILENO))
+		printf("%-20s %6s  %-8s %-5s %-5s %10s\n", "NAME", "DIM", "METRIC",
+		       "TYPE", "INDEX", "ROWS");
+	return each(&s, script, !script && sees_totals(&s));
+}
+
+static void print_totals(const struct vexfs_space *s)
+{
+	const struct {
+		const char *key;
+		uint64_t value;
+	} lines[] = {
+		{ "attachments", s->attachments },
+		{ "rows", s->rows },
+		{ "slots", s->slots },
+		{ "bytes", s->bytes },
+		{ "damaged", s->damaged },
+		{ "pending", s->pending },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+		printf("%s: %" PRIu64 "\n", lines[i].key, lines[i].value);
+}
+
+int space_show(struct invocation *in)
+{
+	static const struct opt none[] = { { 0 } };
+	AUTO_SESSION struct session s = SESSION_INIT;
+	struct vexfs_space space;
+	int code = options_parse(in, none, help);
+	int err;
+
+	if (code >= 0)
+		return code;
+	err = space_begin(in, 1, &s);
+	if (err)
+		return err;
+	err = session_space(&s, in->args[0], &space);
+	if (err)
+		return session_error(&s, err, in->args[0]);
+	printf("name: %s\ndim: %u\nmetric: %s\ntype: %s\nindex: %s\n", in->args[0],
+	       space.dim, space_word(WORD_METRIC, space.metric),
+	       space_word(WORD_TYPE, space.type), space_word(WORD_INDEX, space.index));
+	printf("m: %u\nef_construction: %u\nef_search: %u\n", space.m,
+	       space.ef_construction, space.ef_search);
+	if (sees_totals(&s))
+		print_totals(&space);
+	return CLI_OK;
+}
