@@ -77,11 +77,12 @@ void vex_space_counts(struct vex_space *sp, struct vex_space_counts *out);
 
 /* ---- slots --------------------------------------------------------------- */
 
-/* Takes `rows` adjacent free slots and writes the rows into them. -ENOSPC, -EIO.
- * The caller passes them on in VEX_PUT, or gives them back. */
+/* Takes `rows` adjacent free slots and writes the rows into them. -ENOSPC, -EIO,
+ * -EINVAL (none, or over 64 MiB). The caller names them in one or several puts, each
+ * slot once, or gives them back. */
 vex_err vex_slots_write(struct vex_space *sp, const void *data, uint32_t rows,
 			uint64_t *first) VEX_CHECKED;
-/* Gives back slots that no commit named. */
+/* Gives back slots that no commit named. Others among them are left alone. */
 void vex_slots_return(struct vex_space *sp, uint64_t first, uint32_t rows);
 
 /*
@@ -126,6 +127,12 @@ static inline bool vex_view_live(const struct vex_view *v, uint64_t slot)
 }
 void vex_view_slot(const struct vex_view *v, uint64_t slot, struct vex_slot *out);
 
+/* Keeps slots freed by changes after `lsn` from being used again: for an index that
+ * knows rows by slot. UINT64_MAX: no hold (as at open). */
+void vex_space_hold(struct vex_space *sp, uint64_t lsn);
+/* Number of the last change that views show. */
+uint64_t vex_store_lsn(struct vex_store *s);
+
 /* ---- changes -------------------------------------------------------------- */
 
 /* A node is a file with attachments, or a directory above one. Node 1 is the root.
@@ -163,31 +170,34 @@ struct vex_stamp {
 enum vex_change_kind {
 	/* space = out (new reference), spec = in. -EEXIST. */
 	VEX_SPACE_NEW = 1,
-	/* space. Its attachments are gone at once; rows are purged later. */
+	/* space. Its attachments are gone at once; rows are purged later. -ENODEV. */
 	VEX_SPACE_DROP,
 	/* space, spec: m, ef_construction, ef_search, index, quant. */
 	VEX_SPACE_SET,
 	/* node, space, key, slots (first, rows), form, text, stamp, flags
-	 * (XATTR_CREATE: -EEXIST, XATTR_REPLACE: -ENODATA), path. */
+	 * (XATTR_CREATE: -EEXIST, XATTR_REPLACE: -ENODATA), path. -ENOENT: no such
+	 * node; -ENODEV: the space was dropped; -EINVAL: slots not taken for it. */
 	VEX_PUT,
 	/* node, space, key, path. -ENODATA. */
 	VEX_DELETE,
-	/* node_in: whole row (id from vex_store_new_node). */
+	/* node_in: whole row (id from vex_store_new_node). -EEXIST. */
 	VEX_NODE_NEW,
-	/* node_in: mark, fh, ino, size, mtime_ns of an existing id (fh_old cleared). */
+	/* node_in: mark, fh, ino, size, mtime_ns of an existing id (fh_old cleared).
+	 * -ENOENT. */
 	VEX_NODE_SET,
-	/* node, state. */
+	/* node, state. -ENOENT. */
 	VEX_NODE_STATE,
-	/* node: the row, its names and its attachments go (log: one DELETE each). */
+	/* node: the row, its names and its attachments go (log: one DELETE each). No
+	 * error where there is none. */
 	VEX_NODE_DROP,
 	/* node, parent, name. Adding one that is there: no error; so is removing one
-	 * that is not. */
+	 * that is not. Adding one to a node that is not there: -ENOENT. */
 	VEX_NAME_ADD,
 	VEX_NAME_DEL,
 	/* node: every attachment of it gets `stamp` (size, mtime_ns, open = false) -
 	 * only where its stamp equals `was`, or is open if `was.open`. */
 	VEX_STAMP,
-	/* node, space, key: that attachment alone gets `stamp`. */
+	/* node, space, key: that attachment alone gets `stamp`. -ENODATA. */
 	VEX_STAMP_ONE,
 };
 
@@ -284,8 +294,9 @@ vex_err vex_read_going(struct vex_reader *r, vex_err (*fn)(void *, uint64_t node
 		       void *arg) VEX_CHECKED;
 
 /* The rows of an attachment, copied out (rows x stride bytes) and checked against
- * their checksums: -EIO where they do not match. Retries inside where the slots
- * were replaced meanwhile: then -ENODATA. */
+ * their checksums: -EIO where they do not match; -ENODATA where the attachment was
+ * replaced or removed meanwhile: look it up again. Needs a deep stack in these two
+ * cases (it then asks the catalog which of them it is). */
 vex_err vex_read_rows(struct vex_store *s, const struct vex_attach *a,
 		      void *out) VEX_CHECKED;
 /* Checks one row of a view against the checksum in its record: -EIO, and the row
@@ -313,7 +324,12 @@ struct vex_problem {
  * Opens, or makes, STORE/.vexfs below rootfd (borrowed for the life of the
  * store). Takes the store's lock: -EBUSY where another live daemon has it.
  * Damage in the catalog refuses (-EIO or -EUCLEAN); damaged rows are reported
- * (log, counts) and kept out of views. `problem` may be NULL.
+ * (log, counts) and kept out of views. `problem` may be NULL; text in it after a
+ * success is a warning to pass on. Needs a deep stack, as does vex_store_close.
+ *
+ * After a power loss (the machine has another boot id than when the store was last
+ * open) a store whose last commits name rows that never reached the device goes back
+ * to its last sync as a whole: everything durable is there, nothing is half there.
  */
 vex_err vex_store_open(int rootfd, const struct vex_store_opts *o,
 		       struct vex_store **out,

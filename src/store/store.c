@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store as a whole: opening, closing, numbers about it.
+ *
+ * Open: directory, lock, catalog, spaces, writer, then the threads that look after
+ * themselves. Close is the same backwards; whatever open got to is undone by it, so a
+ * failed open needs no other path.
+ */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include "store_i.h"
+
+#define WAIT_MS 30000u
+#define INTERVAL_MS 2000u
+
+static void init_locks(struct vex_store *s)
+{
+	pthread_rwlockattr_t rw;
+	pthread_condattr_t mono;
+
+	/* Readers come all the time: without this the writer would starve. */
+	pthread_rwlockattr_init(&rw);
+	pthread_rwlockattr_setkind_np(&rw, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&s->pub, &rw);
+	pthread_rwlockattr_destroy(&rw);
+	pthread_mutex_init(&s->pins, NULL);
+	pthread_mutex_init(&s->readers, NULL);
+	pthread_mutex_init(&s->damage_lock, NULL);
+	pthread_mutex_init(&s->flush, NULL);
+	pthread_mutex_init(&s->syncer.lock, NULL);
+	pthread_cond_init(&s->syncer.done, NULL);
+	pthread_condattr_init(&mono);
+	pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);
+	pthread_cond_init(&s->syncer.tick, &mono);
+	pthread_condattr_destroy(&mono);
+}
+
+static void destroy_locks(struct vex_store *s)
+{
+	pthread_cond_destroy(&s->syncer.tick);
+	pthread_cond_destroy(&s->syncer.done);
+	pthread_mutex_destroy(&s->syncer.lock);
+	pthread_mutex_destroy(&s->flush);
+	pthread_mutex_destroy(&s->damage_lock);
+	pthread_mutex_destroy(&s->readers);
+	pthread_mutex_destroy(&s->pins);
+	pthread_rwlock_destroy(&s->pub);
+	queue_destroy(&s->queue);
+}
+
+static struct vex_store *store_new(int rootfd, const struct vex_store_opts *o)
+{
+	struct vex_store *s = calloc(1, sizeof(*s));
+	struct vex_procfd root = vex_procfd(rootfd);
+	ssize_t n;
+
+	if (!s)
+		return NULL;
+	s->rootfd = rootfd;
+	s->dirfd = s->spacesfd = s->lockfd = s->walfd = -1;
+	s->sync = o->sync;
+	s->interval_ms = o->sync_interval_ms ? o->sync_interval_ms : INTERVAL_MS;
+	n = readlink(root.path, s->path, sizeof(s->path) - 1);
+	snprintf(s->path + (n > 0 ? n : 0), sizeof(s->path) - (size_t)(n > 0 ? n : 0),
+		 "%s", n > 0 ? "" : "STORE");
+	init_locks(s);
+	if (queue_init(&s->queue)) {
+		destroy_locks(s);
+		free(s);
+		return NULL;
+	}
+	return s;
+}
+
+static vex_err open_dir(int at, const char *name, int *out)
+{
+	int fd;
+
+	if (mkdirat(at, name, 0700) && errno != EEXIST)
+		return -errno;
+	fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	*out = fd;
+	return 0;
+}
+
+static vex_err open_dirs(struct vex_store *s, struct vex_problem *problem)
+{
+	vex_err err = open_dir(s->rootfd, FMT_DIR, &s->dirfd);
+
+	if (!err)
+		err = open_dir(s->dirfd, FMT_SPACES, &s->spacesfd);
+	if (err)
+		problem_set(problem, "%.180s/" FMT_DIR ": %s", s->path, strerror(-err));
+	return err;
+}
+
+/* A new store's own directory entries; the rest is for the first sync. */
+static vex_err sync_dirs(struct vex_store *s)
+{
+	return fsync(s->spacesfd) || fsync(s->dirfd) || fsync(s->rootfd) ? -EIO : 0;
+}
+
+/* Also the way out of a failed open. */
+void vex_store_close(struct vex_store *s)
+{
+	if (!s)
+		return;
+	vex_store_closing(s);
+	scrub_stop(s);
+	sync_stop(s);
+	readers_close(s);
+	writer_stop(s);
+	load_clear(s);
+	if (s->lockfd >= 0 && s->mine)
+		lock_state(s, "closed");
+	for (int *fd = (int[]){ s->walfd, s->spacesfd, s->dirfd, s->lockfd, -2 };
+	     *fd != -2; fd++)
+		if (*fd >= 0)
+			close(*fd);
+	destroy_locks(s);
+	free(s->mountpoint);
+	free(s);
+}
+
+static void close_store(struct vex_store **s)
+{
+	vex_store_close(*s);
+}
+
+static vex_err open_catalog(struct vex_store *s, struct vex_problem *problem)
+{
+	struct sql q = { 0 };
+	vex_err err = catalog_open(s, &q, problem);
+
+	if (!err) {
+		err = catalog_root(s, &q);
+		if (!err)
+			err = load_spaces(s, &q);
+		if (!err)
+			err = writer_start(s, &q);
+		if (err)
+			problem_set(problem, "%.180s/" FMT_DIR ": %s", s->path,
+				    strerror(-err));
+	}
+	sql_close(&q);
+	return err;
+}
+
+/* Damage that did not keep us from opening. */
+static void tell_damage(struct vex_store *s, struct vex_problem *problem)
+{
+	SCOPED_LOCK(&s->damage_lock);
+	if (s->damage_lines == 1)
+		problem_set(problem, "%s", s->damage_first);
+	else if (s->damage_lines)
+		problem_set(problem, "%s (and %u more, see the log)", s->damage_first,
+			    s->damage_lines - 1);
+}
+
+vex_err vex_store_open(int rootfd, const struct vex_store_opts *o, struct vex_store **out,
+		       struct vex_problem *problem)
+{
+	__attribute__((cleanup(close_store))) struct vex_store *s = store_new(rootfd, o);
+	vex_err err;
+
+	problem_set(problem, "%s", s ? "" : "out of memory");
+	if (!s)
+		return -ENOMEM;
+	err = open_dirs(s, problem);
+	if (!err)
+		err = lock_take(s, o->wait_ms ? o->wait_ms : WAIT_MS, o->mountpoint,
+				problem);
+	if (!err)
+		err = open_catalog(s, problem);
+	if (err)
+		return err;
+	err = sync_dirs(s);
+	if (!err)
+		err = sync_start(s);
+	if (!err)
+		err = scrub_start(s);
+	if (err) {
+		problem_set(problem, "%.180s/" FMT_DIR ": %s", s->path, strerror(-err));
+		return err;
+	}
+	tell_damage(s, problem);
+	*out = take_ptr(&s);
+	return 0;
+}
+
+void vex_store_closing(struct vex_store *s)
+{
+	if (s->mine && !atomic_exchange(&s->closing, true))
+		lock_state(s, "closing");
+}
+
+/* ---- numbers ------------------------------------------------------------- */
+
+uint64_t vex_store_new_node(struct vex_store *s)
+{
+	return atomic_fetch_add(&s->next_node, 1);
+}
+
+int vex_store_dirfd(struct vex_store *s)
+{
+	return s->dirfd;
+}
+
+static uint64_t size_at(int dirfd, const char *name)
+{
+	struct stat st;
+
+	return fstatat(dirfd, name, &st, 0) ? 0 : (uint64_t)st.st_size;
+}
+
+uint64_t vex_store_lsn(struct vex_store *s)
+{
+	return atomic_load(&s->published_now);
+}
+
+void vex_store_status(struct vex_store *s, struct vex_store_status *out)
+{
+	uint32_t id = 0;
+
+	*out = (struct vex_store_status){
+		.nodes = atomic_load(&s->nodes),
+		.lsn = atomic_load(&s->published_now),
+		.durable_lsn = atomic_load(&s->durable_lsn),
+		.catalog_bytes =
+		    size_at(s->dirfd, FMT_CATALOG) + size_at(s->dirfd, FMT_WAL),
+		.commits = atomic_load(&s->commits),
+		.groups = atomic_load(&s->groups),
+		.failed = atomic_load(&s->failed),
+	};
+	for (;;) {
+		AUTO_SPACE struct vex_space *sp = NULL;
+		struct vex_space_counts c;
+
+		if (vex_space_next(s, id, &sp))
+			return;
+		vex_space_counts(sp, &c);
+		out->spaces++;
+		out->attachments += c.attachments;
+		out->rows += c.rows;
+		out->damaged += c.damaged;
+		out->slot_bytes += c.bytes;
+		id = sp->id;
+	}
+}

@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private to store: its state, and what its files offer each other.
+ *
+ * Locks, in the order they may be taken:
+ *   sync.lock   sync.c: who syncs now
+ *   store.flush held over the flushes themselves, by the one who syncs or the writer
+ *   space.alloc one space: which slots are taken
+ *   store.pub   what is live: written by the writer thread after a commit, for bit
+ *		 flips and pointer moves only; read to copy bitmaps and look up spaces
+ *   store.pins  open views, oldest first
+ *   queue.lock, readers.lock, damage.lock: leaves
+ * Of these only store.flush is held over system calls that wait for the disk, and
+ * space.alloc over ftruncate and mmap while a space grows; none over SQLite.
+ *
+ * The writer thread alone has the write connection (store.w) and its statements.
+ */
+#ifndef VEX_STORE_STORE_I_H
+#define VEX_STORE_STORE_I_H
+
+#include <vexfs/store.h>
+#include "format.h"
+#include "sql.h"
+
+#define SEGS_MAX 65536u
+#define SEG_BYTES ((uint64_t)32 << 20)
+#define SEG_SHIFT_MAX 18u
+/* Bytes of rows in one put: a value of 65,536 bytes of text, "1,1,...", is twice that. */
+#define ROWS_BYTES_MAX ((size_t)256 << 10)
+#define WRITE_BYTES_MAX ((size_t)64 << 20) /* rows taken at once, for many puts */
+#define LOG_KEEP 1000000u
+#define RECS_MAX 128u /* records written at once */
+#define GROUP_MAX 256u
+#define WAL_FULL 8192u /* frames (32 MiB): then it is synced and checkpointed at once */
+#define QUEUE_MAX 8192u
+#define READERS_KEPT 16u
+#define VEX_NAME_BUF 256u /* a file name with its NUL */
+#define WRITER_STACK ((size_t)1 << 20)
+
+/* ---- a space ------------------------------------------------------------- */
+
+/* Slots freed by the change `lsn`: not reused before it is durable and unseen. */
+struct limbo {
+	uint64_t lsn, slot;
+	uint32_t rows;
+};
+
+struct vex_space {
+	struct vex_store *store;
+	uint32_t id, dim;
+	uint8_t metric, type;
+	size_t stride;
+	unsigned seg_shift;
+	_Atomic uint32_t refs;
+	int rows_fd, recs_fd;
+	_Atomic bool dirty;  /* written to since the last flush */
+	_Atomic bool broken; /* its files cannot be used: no slots at all */
+	bool w_dropped;      /* writer only: dropped, perhaps not yet committed */
+
+	/* By segment; entries are set once, before any slot in them is published. */
+	uint8_t **rows;        /* [SEGS_MAX] */
+	struct fmt_rec **recs; /* [SEGS_MAX] */
+	float **norms;         /* [SEGS_MAX] */
+	uint64_t **sums;       /* [SEGS_MAX]; rec_row_sum of slots that are pending */
+
+	pthread_mutex_t alloc;
+	/* guarded by alloc: */
+	uint64_t *used;      /* bitmap: live, in limbo, handed out, or never again */
+	uint64_t cap;        /* slots the files and bitmaps have room for */
+	uint64_t high;       /* slots at or above were never used */
+	uint64_t free;       /* clear bits of `used` below high */
+	uint64_t hint;       /* where the next search for free slots begins */
+	uint32_t no_run;     /* runs this long are known not to exist; 0: unknown */
+	uint64_t *pending;   /* bitmap: written, not yet named by a put */
+	struct limbo *limbo; /* ring, oldest first */
+	size_t limbo_head, limbo_n, limbo_size;
+	_Atomic uint64_t hold; /* vex_space_hold; no lock */
+
+	/* guarded by store.pub: */
+	struct vex_space_spec spec;
+	uint64_t *live, *bad; /* bitmaps of bitmap_slots bits */
+	uint64_t bitmap_slots;
+	uint64_t top; /* no slot at or above is live */
+	uint64_t live_rows, attachments, damaged;
+
+	char why_broken[128]; /* fixed after open */
+};
+
+static inline bool bit_get(const uint64_t *map, uint64_t i)
+{
+	return map[i >> 6] >> (i & 63) & 1;
+}
+
+static inline void bit_set(uint64_t *map, uint64_t i)
+{
+	map[i >> 6] |= 1ull << (i & 63);
+}
+
+static inline void bit_clear(uint64_t *map, uint64_t i)
+{
+	map[i >> 6] &= ~(1ull << (i & 63));
+}
+
+static inline uint64_t seg_slots(const struct vex_space *sp)
+{
+	return 1ull << sp->seg_shift;
+}
+
+static inline uint64_t slots_max(const struct vex_space *sp)
+{
+	return (uint64_t)SEGS_MAX << sp->seg_shift;
+}
+
+static inline uint8_t *slot_row(const struct vex_space *sp, uint64_t slot)
+{
+	return sp->rows[slot >> sp->seg_shift] +
+	       (slot & (seg_slots(sp) - 1)) * sp->stride;
+}
+
+static inline struct fmt_rec *slot_rec(const struct vex_space *sp, uint64_t slot)
+{
+	return sp->recs[slot >> sp->seg_shift] + (slot & (seg_slots(sp) - 1));
+}
+
+static inline float *slot_norm(const struct vex_space *sp, uint64_t slot)
+{
+	return sp->norms[slot >> sp->seg_shift] + (slot & (seg_slots(sp) - 1));
+}
+
+static inline uint64_t *slot_sum(const struct vex_space *sp, uint64_t slot)
+{
+	return sp->sums[slot >> sp->seg_shift] + (slot & (seg_slots(sp) - 1));
+}
+
+/* ---- the store ----------------------------------------------------------- */
+
+struct pin {
+	struct pin *prev, *next;
+	uint64_t lsn;
+};
+
+struct request; /* queue.c */
+
+struct queue {
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	/* guarded by lock: */
+	struct request *head, **tail;
+	unsigned n;
+	bool stop;
+};
+
+struct syncer {
+	pthread_mutex_t lock;
+	pthread_cond_t done, tick;
+	/* guarded by lock: */
+	uint64_t started, finished; /* syncs are numbered */
+	bool whole;                 /* the next one begins with syncfs */
+	bool stop;
+	vex_err last; /* result of the last finished one */
+	pthread_t timer;
+	bool has_timer;
+};
+
+struct vex_store {
+	/* fixed after open */
+	int rootfd; /* borrowed */
+	int dirfd, spacesfd, lockfd, walfd;
+	char path[256]; /* of STORE, for messages */
+	uint8_t uuid[16];
+	uint64_t fh_gen;
+	enum vex_sync_mode sync;
+	uint32_t interval_ms;
+	char *mountpoint;  /* as mountinfo writes it; NULL: unknown */
+	bool rebooted;     /* since the last daemon had the lock, or it cannot be told */
+	bool mine;         /* we have the lock */
+	uint64_t lsn_lost; /* highest number a power loss took back */
+
+	pthread_rwlock_t pub;
+	/* guarded by pub: */
+	struct vex_space *by_id[VEX_SPACES_MAX], *by_name[VEX_SPACES_MAX];
+	uint32_t nspaces;
+	uint64_t published; /* lsn of the last change that is visible */
+
+	pthread_mutex_t pins;
+	struct pin *oldest, *newest; /* guarded by pins */
+
+	_Atomic uint64_t durable_lsn;
+	_Atomic uint64_t changed, changed_durable; /* counts commits of any kind */
+	_Atomic uint64_t next_node;
+	_Atomic uint64_t nodes, commits, groups;
+	_Atomic uint64_t published_now; /* copy of published, for status */
+	_Atomic bool failed;            /* a sync failed: read-only from now on */
+	_Atomic bool dir_dirty;         /* entries of spaces/ since the last flush */
+	_Atomic bool closing;
+
+	struct queue queue;
+	struct syncer syncer;
+	struct writer *w;
+	pthread_t writer;
+	bool has_writer;
+	pthread_t scrubber;
+	bool has_scrubber, scrub_wanted;
+	_Atomic bool scrub_stop;
+	bool had_dropped; /* at open: purge.c has work */
+
+	pthread_mutex_t readers;
+	struct vex_reader *idle; /* guarded by readers */
+	unsigned nidle;
+
+	pthread_mutex_t flush;
+	bool flush_failed; /* guarded by flush */
+
+	pthread_mutex_t damage_lock;
+	/* guarded by damage_lock: */
+	unsigned damage_lines;
+	char damage_first[384];
+};
+
+/* How many bytes of rows are checked before open returns; the rest by scrub.c. A
+ * variable for the tests' sake. */
+extern uint64_t vex_store_verify_limit;
+
+/* ---- segs.c: a space in memory ------------------------------------------- */
+
+/* A space with no files open, one reference. */
+vex_err space_alloc(struct vex_store *s, uint32_t id, const struct vex_space_spec *spec,
+		    struct vex_space **out) VEX_CHECKED;
+/* Room for that many slots: files, mappings, bitmaps. alloc held. */
+vex_err segs_extend_locked(struct vex_space *sp, uint64_t slots) VEX_CHECKED;
+/* The same, and some more for those to come. */
+vex_err segs_grow_locked(struct vex_space *sp, uint64_t slots) VEX_CHECKED;
+
+/* ---- slotfile.c: the files of a space ------------------------------------ */
+
+/* Makes its two files, anew. */
+vex_err slotfile_create(struct vex_space *sp) VEX_CHECKED;
+/* Opens them and checks their headers: -EUCLEAN, -EIO, -ENOENT and a sentence. */
+vex_err slotfile_open(struct vex_space *sp, struct vex_problem *why) VEX_CHECKED;
+void slotfile_unlink(struct vex_store *s, uint32_t id);
+vex_err slotfile_write_rows(struct vex_space *sp, uint64_t first, uint32_t n,
+			    const void *data) VEX_CHECKED;
+vex_err slotfile_write_recs(struct vex_space *sp, uint64_t first, uint32_t n,
+			    const struct fmt_rec *recs) VEX_CHECKED;
+/* Flushes both files where they are dirty. store.flush held. */
+vex_err slotfile_flush(struct vex_space *sp) VEX_CHECKED;
+/* pread/pwrite of all of it. A short read is -ENODATA. */
+vex_err file_read(int fd, void *buf, size_t len, uint64_t off) VEX_CHECKED;
+vex_err file_write(int fd, const void *buf, size_t len, uint64_t off) VEX_CHECKED;
+
+/* ---- rec.c: records and their checksums ---------------------------------- */
+
+/* What the catalog says of an attachment, as far as its slots are concerned. */
+struct claim {
+	uint64_t lsn, node, slot;
+	uint32_t rows;
+	uint64_t key; /* rec_key */
+};
+uint64_t rec_key(const void *key, uint32_t len);
+uint64_t rec_row_sum(const struct vex_space *sp, const void *row);
+void rec_fill(const struct vex_space *sp, const struct claim *c, uint32_t row,
+	      uint64_t row_sum, float norm, struct fmt_rec *out);
+/* Whether record and row are those of the claim. */
+bool rec_holds(const struct vex_space *sp, const struct claim *c, uint32_t row,
+	       const struct fmt_rec *rec, const void *data);
+
+/* ---- slots.c: which slots are taken -------------------------------------- */
+
+/* A put of the open transaction names these: false where they are not all pending. */
+bool slots_name(struct vex_space *sp, uint64_t first, uint32_t rows);
+/* The put is undone. */
+void slots_unname(struct vex_space *sp, uint64_t first, uint32_t rows);
+void slots_limbo(struct vex_space *sp, uint64_t lsn, uint64_t first, uint32_t rows);
+
+/* ---- view.c: pins -------------------------------------------------------- */
+
+vex_err pin_add(struct vex_store *s, struct pin **out) VEX_CHECKED;
+void pin_drop(struct vex_store *s, struct pin *p);
+/* Changes at or below this are seen by all that looks. */
+uint64_t pins_min(struct vex_store *s);
+
+/* ---- space.c: the list of spaces ----------------------------------------- */
+
+void spaces_insert_locked(struct vex_store *s, struct vex_space *sp);
+void spaces_remove_locked(struct vex_store *s, struct vex_space *sp);
+struct vex_space *spaces_by_id_locked(struct vex_store *s, uint32_t id);
+bool space_is_live(struct vex_store *s, uint32_t id);
+/* Flushes the slot files of every space, and of `fresh` ones that are not in the list.
+ * On return all that was written before the call is on the device; -EIO for good. */
+vex_err spaces_flush(struct vex_store *s, struct vex_space *const *fresh,
+		     size_t n) VEX_CHECKED;
+
+/* ---- damage.c ------------------------------------------------------------ */
+
+/* Logs "<store>/.vexfs/spaces/<id>.<what>: ..." (a bounded number of lines). */
+void damage_log(struct vex_store *s, const char *fmt, ...) VEX_PRINTF(2, 3);
+/* A row failed its check: out of views for good, counted, logged. */
+void damage_slot(struct vex_space *sp, uint64_t slot, const char *file, const char *why);
+/* Fills a problem, if there is one to fill. */
+void problem_set(struct vex_problem *p, const char *fmt, ...) VEX_PRINTF(2, 3);
+
+/* ---- catalog.c ----------------------------------------------------------- */
+
+/* Opens or makes the catalog, checks every page, reads what is fixed. */
+vex_err catalog_open(struct vex_store *s, struct sql *q,
+		     struct vex_problem *problem) VEX_CHECKED;
+vex_err meta_get_int(struct sql *q, const char *key, uint64_t *out) VEX_CHECKED;
+vex_err meta_set_int(struct sql *q, const char *key, uint64_t v) VEX_CHECKED;
+vex_err meta_get_blob(struct sql *q, const char *key, void *out,
+		      uint32_t len) VEX_CHECKED;
+vex_err meta_set_blob(struct sql *q, const char *key, const void *v,
+		      uint32_t len) VEX_CHECKED;
+/* Compares the root with the recorded one; bumps fh_gen where it is another. */
+vex_err catalog_root(struct vex_store *s, struct sql *q) VEX_CHECKED;
+
+/* ---- lock.c -------------------------------------------------------------- */
+
+/* Waits for a holder that is closing. Sets s->mountpoint and s->rebooted. */
+vex_err lock_take(struct vex_store *s, uint32_t wait_ms, const char *mountpoint,
+		  struct vex_problem *problem) VEX_CHECKED;
+void lock_state(struct vex_store *s, const char *state);
+
+/* ---- load.c -------------------------------------------------------------- */
+
+/* The list of spaces alone, and taking it back. */
+vex_err load_list(struct vex_store *s, struct sql *q) VEX_CHECKED;
+void load_clear(struct vex_store *s);
+/* Spaces and bitmaps from the catalog; checks rows. */
+vex_err load_spaces(struct vex_store *s, struct sql *q) VEX_CHECKED;
+/* Checks all attachments in the background. */
+vex_err scrub_start(struct vex_store *s) VEX_CHECKED;
+void scrub_stop(struct vex_store *s);
+
+/* ---- queue.c, writer.c, apply.c ------------------------------------------ */
+
+struct request {
+	struct request *next;
+	struct vex_change *c; /* NULL: make it all durable */
+	size_t n, bad;
+	vex_err err;
+	_Atomic uint32_t done;
+	bool later; /* nobody waits: freed by the writer */
+};
+
+enum effect_kind { FX_ADD, FX_FREE, FX_SPACE_NEW, FX_SPACE_DROP, FX_SPACE_SET };
+
+/* What a change does to memory, once committed. */
+struct effect {
+	enum effect_kind kind;
+	uint32_t rows;
+	struct vex_space *sp;
+	uint64_t slot, lsn;
+	struct vex_space_spec *spec; /* FX_SPACE_SET: owned */
+};
+
+struct writer {
+	struct vex_store *s;
+	struct sql q;
+	uint64_t lsn;  /* last one given out */
+	int64_t now;   /* of the group, for the log */
+	int64_t nodes; /* made less dropped, in the group */
+	uint32_t space_high;
+	uint64_t node_high; /* ids below are reserved in the catalog */
+	uint64_t log_min;
+	uint64_t frames; /* in the WAL after the last commit */
+	uint64_t serial;
+	uint64_t purge_at; /* attachments of dropped spaces above this */
+	bool purging;
+	struct effect *fx;
+	size_t nfx, fxsize;
+	struct fmt_rec recs[RECS_MAX]; /* scratch */
+};
+
+vex_err queue_init(struct queue *q) VEX_CHECKED;
+void queue_destroy(struct queue *q);
+/* What waits, in order, at most GROUP_MAX; waits for it unless `poll`. NULL: nothing
+ * there (poll), or the end (*end). */
+struct request *queue_take(struct queue *q, bool poll, bool *end);
+/* Queues and waits: 0 only says that r->err is set. */
+vex_err queue_run(struct vex_store *s, struct request *r) VEX_CHECKED;
+/* The writer is done with it. */
+void queue_done(struct request *r, vex_err err);
+/* Nothing new is taken; the writer ends when the queue is empty. */
+void queue_stop(struct queue *q);
+
+/* Takes the connection over and starts the thread. */
+vex_err writer_start(struct vex_store *s, struct sql *q) VEX_CHECKED;
+/* Ends the thread after all that is queued; makes it durable; closes the catalog. */
+void writer_stop(struct vex_store *s);
+vex_err writer_reserve_nodes(struct writer *w) VEX_CHECKED;
+
+/* durable.c. Numbers from the catalog, the first commit; the last one. */
+vex_err writer_prepare(struct writer *w) VEX_CHECKED;
+void writer_finish(struct writer *w);
+/* Flushes all slot files, those of spaces not yet published too. */
+vex_err writer_flush(struct writer *w) VEX_CHECKED;
+/* Flushes, then commits so that it lasts. */
+vex_err writer_durable(struct writer *w) VEX_CHECKED;
+/* Writes meta.durable inside the open transaction. */
+vex_err writer_mark_durable(struct writer *w) VEX_CHECKED;
+/* COMMIT; a failed flush makes the store read-only. */
+vex_err writer_commit(struct writer *w) VEX_CHECKED;
+void writer_rollback(struct writer *w);
+/* The effects of a commit become visible, all at once. */
+void publish(struct writer *w);
+
+/* Applies one change inside the open transaction; what it does to memory is appended
+ * to w->fx. Checks come before writes. */
+vex_err apply_change(struct writer *w, struct vex_change *c) VEX_CHECKED;
+/* Takes back effects from `from` on that were never committed. */
+void apply_undo(struct writer *w, size_t from);
+
+/* One bounded step of purging dropped spaces; false: nothing is left. */
+bool purge_step(struct writer *w);
+
+/* ---- sync.c -------------------------------------------------------------- */
+
+vex_err sync_start(struct vex_store *s) VEX_CHECKED;
+void sync_stop(struct vex_store *s);
+
+/* ---- read.c -------------------------------------------------------------- */
+
+void readers_close(struct vex_store *s);
+/* Some attachments of any space with lsn above `after`, in that order. */
+vex_err read_batch(struct vex_reader *r, uint64_t after,
+		   vex_err (*fn)(void *, const struct vex_attach *),
+		   void *arg) VEX_CHECKED;
+
+/* ---- tail.c: what a power loss left -------------------------------------- */
+
+/* Looks at the changes after the last sync; where rows of theirs never reached the
+ * device, takes the catalog back to that sync. The connection is reopened then. */
+vex_err tail_check(struct vex_store *s, struct sql *q) VEX_CHECKED;
+
+/* ---- fault.c: mapped pages that cannot be read --------------------------- */
+
+/* Maps, so that a page that cannot be read later reads as zeros (and fails its
+ * checksum) instead of ending the process. */
+vex_err fault_map(int fd, uint64_t off, size_t len, void **out) VEX_CHECKED;
+void fault_unmap(void *p, size_t len);
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Making it last. Syncs are numbered; a caller needs one that begins after it asked, so
+ * all who ask while one runs share the next. The first of them runs it:
+ *  1. `whole`: syncfs, for names and marks of the user's files;
+ *  2. the slot files are flushed here, where only this caller waits for them;
+ *  3. the writer flushes what came since, and commits a changed row with
+ *     synchronous=FULL: an empty commit would flush nothing (writer_durable).
+ * The timer does the same every interval when something has changed.
+ *
+ * A failed flush is not tried again: the kernel may have dropped the pages and would
+ * report success. The store is read-only from then on.
+ */
+#include <time.h>
+#include "store_i.h"
+
+static vex_err sync_now(struct vex_store *s, bool whole)
+{
+	struct request r = { .c = NULL };
+	vex_err err;
+
+	if (atomic_load(&s->failed))
+		return -EIO;
+	if (whole && syncfs(s->rootfd)) {
+		atomic_store(&s->failed, true);
+		vex_error("%s: syncfs failed: %s", s->path, strerror(errno));
+		return -EIO;
+	}
+	if (spaces_flush(s, NULL, 0)) {
+		atomic_store(&s->failed, true);
+		vex_error("%s: a sync of slot files failed", s->path);
+		return -EIO;
+	}
+	err = queue_run(s, &r);
+	return err ? err : r.err;
+}
+
+/* Runs the next sync; y->lock is dropped meanwhile. */
+static void lead(struct vex_store *s)
+{
+	struct syncer *y = &s->syncer;
+	bool whole = y->whole;
+	vex_err err;
+
+	y->whole = false;
+	y->started++;
+	pthread_mutex_unlock(&y->lock);
+	err = sync_now(s, whole);
+	pthread_mutex_lock(&y->lock);
+	y->last = err;
+	y->finished = y->started;
+	pthread_cond_broadcast(&y->done);
+}
+
+vex_err vex_store_sync(struct vex_store *s, bool whole)
+{
+	struct syncer *y = &s->syncer;
+	uint64_t mine;
+
+	SCOPED_LOCK(&y->lock);
+	mine = y->started + 1;
+	y->whole |= whole;
+	while (y->finished < mine) {
+		if (y->started == y->finished)
+			lead(s);
+		else
+			pthread_cond_wait(&y->done, &y->lock);
+	}
+	return atomic_load(&s->failed) ? -EIO : y->last;
+}
+
+static bool dirty(struct vex_store *s)
+{
+	return atomic_load(&s->changed) != atomic_load(&s->changed_durable) &&
+	       !atomic_load(&s->failed);
+}
+
+static void *timer(void *arg)
+{
+	struct vex_store *s = arg;
+	struct syncer *y = &s->syncer;
+
+	pthread_mutex_lock(&y->lock);
+	while (!y->stop) {
+		uint64_t at = vex_now_mono() + s->interval_ms * UINT64_C(1000000);
+		struct timespec t = { .tv_sec = (time_t)(at / 1000000000),
+				      .tv_nsec = (long)(at % 1000000000) };
+
+		if (pthread_cond_timedwait(&y->tick, &y->lock, &t) != ETIMEDOUT ||
+		    y->stop)
+			continue;
+		pthread_mutex_unlock(&y->lock);
+		if (dirty(s))
+			(void)!vex_store_sync(s, false);
+		pthread_mutex_lock(&y->lock);
+	}
+	pthread_mutex_unlock(&y->lock);
+	return NULL;
+}
+
+vex_err sync_start(struct vex_store *s)
+{
+	vex_err err =
+	    vex_thread_start(&s->syncer.timer, "vex-sync", (size_t)128 << 10, timer, s);
+
+	s->syncer.has_timer = !err;
+	return err;
+}
+
+void sync_stop(struct vex_store *s)
+{
+	struct syncer *y = &s->syncer;
+
+	pthread_mutex_lock(&y->lock);
+	y->stop = true;
+	pthread_cond_broadcast(&y->tick);
+	pthread_mutex_unlock(&y->lock);
+	if (y->has_timer)
+		pthread_join(y->timer, NULL);
+	y->has_timer = false;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Views and the pins that hold their slots.
+ *
+ * A view copies the bitmap under the read side of store.pub, so it lies between two
+ * commits, and is pinned in the same moment. Pins are kept in the order of opening,
+ * which is the order of the changes they see: the oldest one bounds what limbo may
+ * give back.
+ *
+ * A reader of rows that needs no bitmap pins alone. A row whose change is later than
+ * the pin cannot have been freed by anything the pin does not hold back.
+ */
+#include "store_i.h"
+
+static void pin_insert_locked(struct vex_store *s, struct pin *p)
+{
+	SCOPED_LOCK(&s->pins);
+	p->lsn = s->published;
+	p->next = NULL;
+	p->prev = s->newest;
+	if (s->newest)
+		s->newest->next = p;
+	else
+		s->oldest = p;
+	s->newest = p;
+}
+
+vex_err pin_add(struct vex_store *s, struct pin **out)
+{
+	struct pin *p = malloc(sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	pthread_rwlock_rdlock(&s->pub);
+	pin_insert_locked(s, p);
+	pthread_rwlock_unlock(&s->pub);
+	*out = p;
+	return 0;
+}
+
+void pin_drop(struct vex_store *s, struct pin *p)
+{
+	pthread_mutex_lock(&s->pins);
+	if (p->prev)
+		p->prev->next = p->next;
+	else
+		s->oldest = p->next;
+	if (p->next)
+		p->next->prev = p->prev;
+	else
+		s->newest = p->prev;
+	pthread_mutex_unlock(&s->pins);
+	free(p);
+}
+
+uint64_t pins_min(struct vex_store *s)
+{
+	SCOPED_LOCK(&s->pins);
+	return s->oldest ? s->oldest->lsn : UINT64_MAX;
+}
+
+static uint64_t words_of(struct vex_space *sp)
+{
+	SCOPED_RDLOCK(&sp->store->pub);
+	return (sp->top + 63) / 64;
+}
+
+/* False where the bitmap has outgrown the room made for it. */
+static bool fill(struct vex_space *sp, struct vex_view *v, struct pin *p, uint64_t words)
+{
+	SCOPED_RDLOCK(&sp->store->pub);
+	if ((sp->top + 63) / 64 > words)
+		return false;
+	pin_insert_locked(sp->store, p);
+	v->slots = sp->top;
+	v->live_rows = sp->live_rows;
+	v->lsn = p->lsn;
+	if (sp->live)
+		memcpy(v->live, sp->live, (sp->top + 63) / 64 * sizeof(*v->live));
+	return true;
+}
+
+vex_err vex_view_open(struct vex_space *sp, struct vex_view *v)
+{
+	AUTO_FREE struct pin *p = malloc(sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	*v = (struct vex_view){
+		.dim = sp->dim,
+		.metric = sp->metric,
+		.seg_shift = sp->seg_shift,
+		.stride = sp->stride,
+		.rows = (const uint8_t *const *)sp->rows,
+		.norms = (const float *const *)sp->norms,
+	};
+	for (;;) {
+		uint64_t words = words_of(sp);
+
+		v->live = malloc((words ? words : 1) * sizeof(*v->live));
+		if (!v->live)
+			return -ENOMEM;
+		if (fill(sp, v, p, words))
+			break;
+		free(v->live);
+	}
+	v->space = vex_space_ref(sp);
+	v->pin = (uint64_t)(uintptr_t)take_ptr(&p);
+	return 0;
+}
+
+void vex_view_close(struct vex_view *v)
+{
+	if (!v->space)
+		return;
+	pin_drop(v->space->store, (struct pin *)(uintptr_t)v->pin);
+	free(v->live);
+	vex_space_unref(v->space);
+	memset(v, 0, sizeof(*v));
+}
+
+void vex_view_slot(const struct vex_view *v, uint64_t slot, struct vex_slot *out)
+{
+	const struct fmt_rec *rec = slot_rec(v->space, slot);
+
+	*out = (struct vex_slot){ .node = rec->node, .lsn = rec->lsn, .row = rec->row };
+}
+
+static struct claim claim_of(const struct vex_attach *a)
+{
+	return (struct claim){
+		.lsn = a->lsn,
+		.node = a->node,
+		.slot = a->slot,
+		.rows = a->rows,
+		.key = rec_key(a->key, a->key_len),
+	};
+}
+
+vex_err vex_view_verify(const struct vex_view *v, uint64_t slot,
+			const struct vex_attach *a)
+{
+	struct claim c = claim_of(a);
+
+	if (slot < a->slot || slot - a->slot >= a->rows || !vex_view_live(v, slot))
+		return -EIO;
+	if (rec_holds(v->space, &c, (uint32_t)(slot - a->slot), slot_rec(v->space, slot),
+		      vex_view_row(v, slot)))
+		return 0;
+	damage_slot(v->space, slot, "rows", "checksum mismatch");
+	return -EIO;
+}
+
+/* ---- rows by attachment -------------------------------------------------- */
+
+enum state { FINE, GONE, DAMAGED };
+
+/* What memory says of the slots of an attachment, as of the pin. */
+static enum state state_of(struct vex_space *sp, const struct vex_attach *a,
+			   uint64_t pinned)
+{
+	enum state state = FINE;
+
+	SCOPED_RDLOCK(&sp->store->pub);
+	if (a->slot + a->rows > sp->bitmap_slots || a->slot + a->rows < a->slot)
+		return DAMAGED;
+	for (uint64_t i = a->slot; i < a->slot + a->rows; i++) {
+		/* Not published yet: the bits still speak of the slot's last owner. */
+		if (a->lsn > pinned)
+			break;
+		if (bit_get(sp->bad, i))
+			return DAMAGED;
+		if (!bit_get(sp->live, i))
+			state = GONE;
+	}
+	return state;
+}
+
+/* Copies the rows: -EUCLEAN where one does not hold. */
+static vex_err copy_rows(struct vex_space *sp, const struct vex_attach *a, void *out)
+{
+	struct claim c = claim_of(a);
+	vex_err err = file_read(sp->rows_fd, out, a->rows * sp->stride,
+				FMT_HEAD + a->slot * sp->stride);
+
+	if (err)
+		return err == -ENODATA || err == -EIO ? -EUCLEAN : err;
+	for (uint32_t i = 0; i < a->rows; i++)
+		if (!rec_holds(sp, &c, i, slot_rec(sp, a->slot + i),
+			       (const char *)out + i * sp->stride))
+			return -EUCLEAN;
+	return 0;
+}
+
+/* Takes each row that does not hold out of service; `row` is room for one. */
+static void damage_rows(struct vex_space *sp, const struct vex_attach *a, void *row)
+{
+	struct claim c = claim_of(a);
+
+	for (uint32_t i = 0; i < a->rows; i++) {
+		uint64_t slot = a->slot + i;
+
+		if (file_read(sp->rows_fd, row, sp->stride, FMT_HEAD + slot * sp->stride))
+			damage_slot(sp, slot, "rows", "cannot be read");
+		else if (!rec_holds(sp, &c, i, slot_rec(sp, slot), row))
+			damage_slot(sp, slot, "rows", "checksum mismatch");
+	}
+}
+
+/* [deep] Whether the catalog still has that attachment, in those slots. */
+static bool still_there(struct vex_store *s, const struct vex_attach *a)
+{
+	AUTO_READER struct vex_reader *r = NULL;
+	AUTO_ATTACH struct vex_attach now = { 0 };
+
+	return !vex_reader_get(s, &r) && !vex_read_attach_lsn(r, a->lsn, &now) &&
+	       now.slot == a->slot && now.rows == a->rows;
+}
+
+static vex_err read_pinned(struct vex_space *sp, const struct vex_attach *a,
+			   uint64_t pinned, void *out)
+{
+	enum state state = state_of(sp, a, pinned);
+	vex_err err = -EUCLEAN;
+
+	if (state == FINE)
+		err = copy_rows(sp, a, out);
+	if (err != -EUCLEAN)
+		return err;
+	if (!still_there(sp->store, a))
+		return -ENODATA;
+	if (state == FINE)
+		damage_rows(sp, a, out);
+	return -EIO;
+}
+
+vex_err vex_read_rows(struct vex_store *s, const struct vex_attach *a, void *out)
+{
+	AUTO_SPACE struct vex_space *sp = NULL;
+	struct pin *p;
+	vex_err err;
+
+	if (vex_space_find_id(s, a->space, &sp))
+		return -ENODATA;
+	if (atomic_load(&sp->broken))
+		return -EIO;
+	err = pin_add(s, &p);
+	if (err)
+		return err;
+	err = read_pinned(sp, a, p->lsn, out);
+	pin_drop(s, p);
+	return err;
+}
