@@ -41,6 +41,8 @@ float vex_topk_limit(const struct vex_topk *t);
 /* Whether (distance, file, slot) would be kept; cheap, changes nothing. */
 bool vex_topk_wants(const struct vex_topk *t, float distance, uint64_t slot,
 		    uint64_t file);
+/* Hits kept so far. */
+size_t vex_topk_count(const struct vex_topk *t);
 /* -ENOMEM; 0 whether kept or not. */
 vex_err vex_topk_add(struct vex_topk *t, float distance, uint64_t slot,
 		     uint64_t file) VEX_CHECKED;

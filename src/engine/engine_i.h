@@ -20,6 +20,7 @@
 #define ROOT_NODE 1ull
 #define NAME_SUMS 512u
 
+struct graphs;	 /* graphs.c: the indexes */
 struct dircache; /* dircache.c: LRU of open directories by node */
 struct vecerrs;	 /* content.c: last .vec error by node/handle, bounded */
 struct nodeset;	 /* nodeset.c: hashes of the handles of all directory nodes */
@@ -43,6 +44,7 @@ struct vex_engine {
 	 * index (engine_lock2). */
 	pthread_mutex_t node_lock[NODE_LOCKS];
 	pthread_mutex_t dirs; /* making directory nodes */
+	struct graphs *graphs;
 	struct dircache *dircache;
 	struct vecerrs *vecerrs;
 	struct nodeset *dirset;

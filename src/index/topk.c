@@ -67,6 +67,11 @@ void vex_topk_free(struct vex_topk *t)
 	free(t);
 }
 
+size_t vex_topk_count(const struct vex_topk *t)
+{
+	return t->n;
+}
+
 float vex_topk_limit(const struct vex_topk *t)
 {
 	if (t->n < t->k)

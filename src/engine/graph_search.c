@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A search by graph: the rows it has not taken in yet are scanned, the rest is found by
+ * traversal, both into the same hits. Where that does not fill k, because hits were
+ * refused or one file's rows crowd the front, the answer is thrown away and the space
+ * scanned: k hits come back whenever k files deserve it.
+ */
+#include "graph_i.h"
+#include "search_i.h"
+
+/* A scan of this share of the rows costs less than the detour. */
+#define PENDING_SHARE 4u
+#define K_SHARE 16u
+#define EF_MAX 4096u
+
+static bool worth_it(const struct search *s)
+{
+	const struct vex_query *q = s->q;
+
+	return s->e->graphs && !q->exact && q->k && s->spec.index == VEX_HNSW &&
+	       s->view.live_rows / K_SHARE > s->cap && s->cap <= EF_MAX / 2;
+}
+
+static struct vex_hnsw_query params(const struct search *s, const struct graph *g)
+{
+	struct vex_hnsw_query p = {
+		.k = s->cap,
+		.ef = EF_MAX,
+		.rerank = s->cap + (s->cap > 20 ? s->cap : 20),
+	};
+	uint32_t bits = atomic_load(&g->widen);
+
+	memcpy(&p.widen, &bits, sizeof(bits));
+	if (s->q->ef) {
+		p.ef = s->q->ef < EF_MAX ? s->q->ef : EF_MAX;
+		p.widen = -1;
+	}
+	return p;
+}
+
+static vex_err scan_pending(struct search *s, const uint64_t *bits)
+{
+	struct vex_rows rows = graph_rows(&s->view);
+	struct vex_scan_stats stats = { 0 };
+	vex_err err;
+
+	rows.live = bits;
+	err = vex_flat_search(&rows, s->vectors, s->nq, s->topk, verdict_accept, s, NULL, &stats);
+	s->stats.distances += stats.distances;
+	return err;
+}
+
+static vex_err traverse(struct search *s, struct graph *g)
+{
+	struct vex_rows rows = graph_rows(&s->view);
+	struct vex_hnsw_query p = params(s, g);
+
+	for (size_t i = 0; i < s->nq; i++) {
+		vex_err err = vex_hnsw_search(g->h, &rows, s->vectors + i * rows.dim, &p,
+					      s->topk[i], verdict_accept, s, &s->stats);
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static bool all_full(const struct search *s)
+{
+	for (size_t i = 0; i < s->ntopk; i++)
+		if (vex_topk_count(s->topk[i]) < s->cap)
+			return false;
+	return true;
+}
+
+static vex_err by_graph(struct search *s, struct graph *g, bool *done)
+{
+	uint64_t words = (s->view.slots + 63) / 64, pending;
+	AUTO_FREE uint64_t *bits = malloc((words ? words : 1) * sizeof(*bits));
+	vex_err err = 0;
+
+	if (!bits)
+		return -ENOMEM;
+	pending = graph_pending(g, &s->view, bits);
+	if (pending > s->view.live_rows / PENDING_SHARE)
+		return 0;
+	if (pending)
+		err = scan_pending(s, bits);
+	if (!err)
+		err = traverse(s, g);
+	*done = !err && all_full(s);
+	return err;
+}
+
+vex_err graph_search(struct search *s, bool *done)
+{
+	struct graph *g;
+	vex_err err;
+
+	*done = false;
+	if (!worth_it(s))
+		return 0;
+	g = graphs_find(s->e->graphs, vex_space_id(s->space));
+	if (!g)
+		return 0;
+	err = by_graph(s, g, done);
+	graphs_put(s->e->graphs, g);
+	return err;
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The list of graphs and the thread that keeps them up to date. It sleeps while the
+ * store does not change, looks soon again while it does, and ends between two inserts
+ * when told to.
+ *
+ * Locks: graphs.lock guards the list, the counts and the sleep; no work is done under
+ * it.
+ */
+#include <time.h>
+#include "graph_i.h"
+
+#define IDLE_MS 400
+#define BUSY_MS 20
+#define STACK ((size_t)256 << 10)
+
+struct graphs {
+	struct follow f;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct graph *list;
+	_Atomic bool stop;
+	bool started;
+	pthread_t thread;
+};
+
+static void graph_free(struct graph *g)
+{
+	vex_hnsw_free(g->h);
+	free((void *)g->absorbed);
+	pthread_rwlock_destroy(&g->lock);
+	free(g);
+}
+
+struct graph *graphs_find(struct graphs *gs, uint32_t space)
+{
+	SCOPED_LOCK(&gs->lock);
+
+	for (struct graph *g = gs->list; g; g = g->next)
+		if (g->space == space && atomic_load(&g->ready)) {
+			g->refs++;
+			return g;
+		}
+	return NULL;
+}
+
+void graphs_put(struct graphs *gs, struct graph *g)
+{
+	bool last;
+
+	pthread_mutex_lock(&gs->lock);
+	last = --g->refs == 0;
+	pthread_mutex_unlock(&gs->lock);
+	if (last)
+		graph_free(g);
+}
+
+static struct graph *graph_new(struct vex_space *sp)
+{
+	struct graph *g = calloc(1, sizeof(*g));
+	struct vex_space_spec spec;
+	struct vex_hnsw_opts o;
+
+	if (!g)
+		return NULL;
+	vex_space_spec(sp, &spec);
+	o = (struct vex_hnsw_opts){
+		.metric = spec.metric,
+		.dim = spec.dim,
+		.m = spec.m,
+		.ef_construction = spec.ef_construction,
+		.seed = vex_space_id(sp),
+	};
+	if (vex_hnsw_new(&o, &g->h)) {
+		free(g);
+		return NULL;
+	}
+	pthread_rwlock_init(&g->lock, NULL);
+	g->space = vex_space_id(sp);
+	g->refs = 1; /* the list's */
+	return g;
+}
+
+/* The space's graph, made if it should have one now. The list's reference serves: only
+ * this thread takes graphs off the list. */
+static struct graph *graph_for(struct graphs *gs, struct vex_space *sp)
+{
+	struct vex_space_counts counts;
+	struct vex_space_spec spec;
+	struct graph *g = gs->list;
+
+	while (g && g->space != vex_space_id(sp))
+		g = g->next;
+	if (g)
+		return g->failed ? NULL : g;
+	vex_space_spec(sp, &spec);
+	vex_space_counts(sp, &counts);
+	if (spec.index != VEX_HNSW || counts.rows * spec.dim < GRAPH_FLOATS_MIN)
+		return NULL;
+	g = graph_new(sp);
+	if (!g)
+		return NULL;
+	pthread_mutex_lock(&gs->lock);
+	g->next = gs->list;
+	gs->list = g;
+	pthread_mutex_unlock(&gs->lock);
+	return g;
+}
+
+/* Graphs of spaces that are gone. */
+static void prune(struct graphs *gs)
+{
+	struct graph **at = &gs->list;
+
+	while (*at) {
+		AUTO_SPACE struct vex_space *sp = NULL;
+		struct graph *g = *at;
+
+		if (!vex_space_find_id(gs->f.e->store, g->space, &sp)) {
+			at = &g->next;
+			continue;
+		}
+		pthread_mutex_lock(&gs->lock);
+		*at = g->next;
+		pthread_mutex_unlock(&gs->lock);
+		graphs_put(gs, g);
+	}
+}
+
+static void fail(struct graphs *gs, struct graph *g, struct vex_space *sp, vex_err err)
+{
+	struct vex_space_spec spec;
+
+	if (err == -EINTR && atomic_load(&gs->stop))
+		return;
+	vex_space_spec(sp, &spec);
+	vex_warn("space %s: its index stops here (%s): searches are exact", spec.name,
+		 strerror(-err));
+	atomic_store(&g->ready, false);
+	g->failed = true;
+	vex_space_hold(sp, UINT64_MAX);
+}
+
+static void look(struct graphs *gs)
+{
+	uint32_t after = 0;
+
+	prune(gs);
+	while (!atomic_load(&gs->stop)) {
+		AUTO_SPACE struct vex_space *sp = NULL;
+		struct graph *g;
+		vex_err err;
+
+		if (vex_space_next(gs->f.e->store, after, &sp))
+			break;
+		after = vex_space_id(sp);
+		g = graph_for(gs, sp);
+		if (!g)
+			continue;
+		err = graph_follow(&gs->f, g, sp);
+		if (err)
+			fail(gs, g, sp, err);
+	}
+}
+
+static void rest(struct graphs *gs, long ms)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	t.tv_nsec += ms * 1000000;
+	t.tv_sec += t.tv_nsec / 1000000000;
+	t.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&gs->lock);
+	if (!atomic_load(&gs->stop))
+		pthread_cond_timedwait(&gs->wake, &gs->lock, &t);
+	pthread_mutex_unlock(&gs->lock);
+}
+
+static void *graphs_main(void *arg)
+{
+	struct graphs *gs = arg;
+	uint64_t seen = UINT64_MAX;
+
+	while (!atomic_load(&gs->stop)) {
+		uint64_t now = vex_store_lsn(gs->f.e->store);
+		bool changed = now != seen;
+
+		if (changed)
+			look(gs);
+		seen = now;
+		rest(gs, changed ? BUSY_MS : IDLE_MS);
+	}
+	return NULL;
+}
+
+vex_err graphs_new(struct vex_engine *e, unsigned threads, struct graphs **out)
+{
+	struct graphs *gs = calloc(1, sizeof(*gs));
+	vex_err err;
+
+	if (!gs)
+		return -ENOMEM;
+	pthread_mutex_init(&gs->lock, NULL);
+	pthread_cond_init(&gs->wake, NULL);
+	gs->f = (struct follow){ .e = e, .threads = threads, .stop = &gs->stop };
+	err = vex_thread_start(&gs->thread, "vexfs-index", STACK, graphs_main, gs);
+	gs->started = !err;
+	if (err) {
+		graphs_free(gs);
+		return err;
+	}
+	*out = gs;
+	return 0;
+}
+
+void graphs_free(struct graphs *gs)
+{
+	if (!gs)
+		return;
+	pthread_mutex_lock(&gs->lock);
+	atomic_store(&gs->stop, true);
+	pthread_cond_signal(&gs->wake);
+	pthread_mutex_unlock(&gs->lock);
+	if (gs->started)
+		pthread_join(gs->thread, NULL);
+	while (gs->list) {
+		struct graph *g = gs->list;
+
+		gs->list = g->next;
+		graph_free(g);
+	}
+	pthread_cond_destroy(&gs->wake);
+	pthread_mutex_destroy(&gs->lock);
+	free(gs);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private to life.c, rename.c and recover.c: removals and what settles them.
+ */
+#ifndef VEXFS_LIFE_I_H
+#define VEXFS_LIFE_I_H
+
+#include "names_i.h"
+
+/* Quick: false where the object at (dirfd, name) can have no node. */
+bool life_concerns(struct vex_engine *e, int dirfd, const char *name,
+		   const struct stat *st);
+/* [deep] The object at (dirfd, name), opened, and its node (0: none). */
+vex_err life_node_at(struct vex_engine *e, int dirfd, const char *name, int *fd,
+		     uint64_t *node) VEX_CHECKED;
+/* A directory is gone: its handle too. */
+void life_forget_dir(struct vex_engine *e, int fd);
+/* Path for the change log, heap; NULL where it cannot be told. */
+char *life_path(struct vex_engine *e, int dirfd, const char *name);
+
+/* [deep] Fills r (node 0: nothing to do) and appends the intent where it is the last
+ * name. r->fd is open afterwards, also on failure: removal_free. */
+vex_err removal_prepare(struct vex_engine *e, int dirfd, const char *name,
+			struct vex_removal *r, struct changes *l) VEX_CHECKED;
+/* Appends what the result of the system call makes of it. */
+void removal_settle(struct vex_engine *e, struct vex_removal *r, vex_err result,
+		    bool open, struct changes *l);
+void removal_free(struct vex_removal *r);
+
+enum linkage { LINK_NONE, LINK_SOME, LINK_UNKNOWN };
+/* [deep] Whether the file of a node has a name. */
+enum linkage life_linkage(struct vex_engine *e, struct vex_reader *r, struct vex_node *n);
+/* [deep] A GOING node with a name is live again, one without is dropped. */
+vex_err life_settle(struct vex_engine *e, struct vex_reader *r,
+		    uint64_t node) VEX_CHECKED;
+
+#endif

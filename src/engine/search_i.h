@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private to the files of a search: query.c (what is asked), verdict.c (who may be a
+ * hit), search.c (the passes), hits.c (the answer), near.c.
+ */
+#ifndef VEXFS_SEARCH_I_H
+#define VEXFS_SEARCH_I_H
+
+#include <math.h>
+#include "names_i.h"
+
+struct search {
+	struct vex_engine *e;
+	const struct vex_query *q;
+	struct vex_problem *problem; /* may be NULL */
+	struct vex_reader *r;
+
+	/* query.c: */
+	struct vex_space *space;
+	struct vex_space_spec spec;
+	float *own_vectors; /* of `like`; owned */
+	const float *vectors;
+	size_t nq;
+	uint32_t cap;       /* hits kept of a query, offset included */
+	bool one;           /* the queries are one: nearest to any of them */
+	uint64_t like_node; /* near.c sets it; else query.c, by path */
+	bool like_key;      /* only the attachment `key` */
+	const char *key;
+	char *like_path; /* owned: holds key */
+	bool under;      /* only below under_st */
+	struct stat under_st;
+
+	/* A pass: */
+	struct vex_view view;
+	bool viewed;
+	bool eager;  /* decide everything before a row is let in */
+	bool missed; /* a hit of a pass that was not eager fell away */
+	struct vex_topk **topk;
+	size_t ntopk;
+	struct vex_scan_stats stats;
+	const char *plan;
+
+	/* Verdicts, across passes: */
+	struct memo nodes, dirs_open, dirs_under, parents;
+
+	struct vex_result *res;
+};
+
+void VEX_PRINTF(2, 3) search_say(struct search *s, const char *fmt, ...);
+/* [deep] Fills space, vectors, cap ...; errors as vex_engine_search. */
+vex_err query_prepare(struct search *s) VEX_CHECKED;
+/* [deep] The rows of s->like_node in the space become the query. -ENODATA. */
+vex_err query_like_rows(struct search *s) VEX_CHECKED;
+
+/* [deep] 1: may be a hit, 0: not, or an error that ends the search. */
+int verdict_node(struct search *s, uint64_t node);
+/* [deep] The attachment a slot of the view belongs to: 1; 0: gone or damaged. */
+int verdict_slot(struct search *s, uint64_t slot, struct vex_attach *a);
+/* vex_accept_fn. */
+int verdict_accept(void *arg, uint64_t slot, uint64_t *file);
+
+/* [deep] The answer of a pass. In one that was not eager, stops at the first hit that
+ * falls away, with s->missed. */
+vex_err hits_build(struct search *s) VEX_CHECKED;
+
+/* [deep] By the graph, into s->topk: *done false where the space has to be scanned after
+ * all (what is in the sets then is thrown away). */
+vex_err graph_search(struct search *s, bool *done) VEX_CHECKED;
+
+/* [deep] Runs a search whose fields e, q, problem, like_node are set. */
+vex_err search_run(struct search *s, struct vex_result **out) VEX_CHECKED;
+
+#endif
