@@ -31,7 +31,7 @@ static const char help[] =
     "  --paths LIST   the path on that line of LIST\n"
     "  else the number of the row, from 0000001\n"
     "\n"
-    "  --space S      the space, where a row does not say its own\n"
+    "  --space S      the space, whatever a row says; else a .jsonl or .csv row must say it\n"
     "  --key K        under this key, where a row does not say its own\n"
     "  --dir D        default: the mount's root\n"
     "  --format F     fvecs, bvecs, npy, jsonl, csv: if the name of FILE does not tell\n"
@@ -146,7 +146,7 @@ static int row_path(struct import *i)
 /* The space of the row into `known`: dim 0 where there is none yet. */
 static int row_space(struct import *i)
 {
-	const char *space = i->record.space ? i->record.space : i->space;
+	const char *space = i->space ? i->space : i->record.space;
 	const char *key = i->record.key ? i->record.key : i->key;
 	int err;
 

@@ -110,8 +110,8 @@ check "a vector" vexctl attach plain --space m --vector 0.1,1e-30
 vexctl space create back --dim 2
 for form in jsonl csv; do
 	check "export $form" vexctl export -q --space m "$T/m.$form"
-	sed 's/"space":"m"/"space":"back"/' "$T/m.$form" >"$T/back.$form"
-	check "import $form" vexctl import -q --space back --dir "back$form" "$T/back.$form"
+	# --space wins over what the rows say: an export of one space goes into another.
+	check "import $form" vexctl import -q --space back --dir "back$form" "$T/m.$form"
 	equal "matrix by $form" $'1,2\n3,4\n5,6' "$(vexctl get "$MNT/back$form/$name" --space back)"
 	equal "key by $form" 7,8 "$(vexctl get "$MNT/back$form/$name" --space back --key $'k,"\xfe')"
 	equal "vector by $form" 0.100000001,1.00000000e-30 \
