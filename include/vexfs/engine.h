@@ -154,7 +154,8 @@ vex_err vex_engine_space_drop(struct vex_engine *e, const struct vex_cred *cred,
 /* Changes what differs from the present spec; -EINVAL for what is fixed. */
 vex_err vex_engine_space_set(struct vex_engine *e, const struct vex_cred *cred,
 			     const struct vex_space_spec *spec) VEX_CHECKED;
-/* Checks a spec, fills defaults (m 16, ef_construction 200, ef_search 64). */
+/* Checks a spec, fills defaults (m 32 below 256 dimensions, else 16; ef_construction 200, ef_search
+ * 64). */
 vex_err vex_space_spec_check(struct vex_space_spec *spec) VEX_CHECKED;
 
 /* ---- by path, as the caller ------------------------------------------------------ */

@@ -12,7 +12,7 @@ Test(control_space, create_gives_the_defaults_back)
 	cr_expect_gt(sp.id, 0);
 	cr_expect_eq(sp.dim, 100);
 	cr_expect_eq(sp.metric, VEXFS_IP);
-	cr_expect_eq(sp.m, 16);
+	cr_expect_eq(sp.m, 32);
 	cr_expect_eq(sp.ef_construction, 200);
 	cr_expect_eq(sp.ef_search, 64);
 	cr_expect_eq(ioc(VEXFS_IOC_SPACE_CREATE, &sp), -EEXIST);
@@ -74,7 +74,7 @@ Test(control_space, set_changes_what_the_mask_names)
 	make_space("w", 2, VEXFS_L2);
 	cr_assert_eq(ioc(VEXFS_IOC_SPACE_SET, &sp), 0, "%s", last_error(S, NULL, NULL));
 	cr_expect_eq(sp.ef_search, 100);
-	cr_expect_eq(sp.m, 16);
+	cr_expect_eq(sp.m, 32);
 	sp.mask = 0;
 	cr_expect_eq(ioc(VEXFS_IOC_SPACE_SET, &sp), -EINVAL);
 	sp.mask = 8;

@@ -25,12 +25,12 @@ Test(space, create_fills_defaults)
 	cr_assert_eq(create((struct vex_space_spec){ .name = "w", .dim = 100 }), -EEXIST);
 	spec_of("w", &s);
 	cr_assert_eq(s.dim, 100);
-	cr_assert_eq(s.m, 16);
+	cr_assert_eq(s.m, 32);
 	cr_assert_eq(s.ef_construction, 200);
 	cr_assert_eq(s.ef_search, 64);
 	af_again();
 	spec_of("w", &s);
-	cr_assert_eq(s.m, 16);
+	cr_assert_eq(s.m, 32);
 }
 
 Test(space, specs_are_checked)
@@ -85,7 +85,7 @@ Test(space, set_changes_what_may_change)
 	cr_assert_eq(vex_engine_space_set(eng, &af_uid0, &s), 0);
 	spec_of("w", &now);
 	cr_assert_eq(now.ef_search, 500);
-	cr_assert_eq(now.m, 16);
+	cr_assert_eq(now.m, 32);
 	s.ef_search = 70000;
 	cr_assert_eq(vex_engine_space_set(eng, &af_uid0, &s), -EINVAL);
 	s.ef_search = 1;
