@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Attributes: GETATTR, SETATTR, READLINK, STATFS.
+ *
+ * setuid and setgid: we do not negotiate HANDLE_KILLPRIV, so the kernel itself works
+ * out, with the caller's credentials, what a write, truncate or chown takes away, and
+ * sends the new mode along. So the owner is changed first and the mode last.
+ */
+#include "fs_i.h"
+
+#include <sys/statvfs.h>
+
+vex_err inode_stat(struct vex_fs *fs, struct inode *i, struct stat *st)
+{
+	AUTO_FD struct fdref ref = FDREF_INIT;
+
+	if (i->kind != I_BACKED) {
+		ctl_stat(fs, i, st);
+		return 0;
+	}
+	vex_err err = fd_get(fs, i, &ref);
+	if (err)
+		return err;
+	return fstatat(ref.fd, "", st, AT_EMPTY_PATH) ? -errno : 0;
+}
+
+static void reply_attr(fuse_req_t req, vex_err err, struct stat *st)
+{
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
+	stat_show(fs_of(req), st);
+	fuse_reply_attr(req, st, KEEP_SECONDS);
+}
+
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct inode *i = inode_of(req, ino);
+	struct stat st;
+	vex_err err;
+
+	if (fi && handle_of(fi)->fd >= 0)
+		err = fstat(handle_of(fi)->fd, &st) ? -errno : 0;
+	else
+		err = inode_stat(fs_of(req), i, &st);
+	reply_attr(req, err, &st);
+}
+
+/* ---- SETATTR -------------------------------------------------------------------- */
+
+static vex_err set_size(int fd, struct handle *h, off_t size)
+{
+	if (h)
+		return ftruncate(h->fd, size) ? -errno : 0;
+	return truncate(vex_procfd(fd).path, size) ? -errno : 0;
+}
+
+static vex_err set_owner(int fd, const struct stat *attr, int valid)
+{
+	uid_t uid = valid & FUSE_SET_ATTR_UID ? attr->st_uid : (uid_t)-1;
+	gid_t gid = valid & FUSE_SET_ATTR_GID ? attr->st_gid : (gid_t)-1;
+
+	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH) ? -errno : 0;
+}
+
+static struct timespec time_arg(int valid, int set, int now, struct timespec t)
+{
+	if (valid & now)
+		return (struct timespec){ .tv_nsec = UTIME_NOW };
+	if (valid & set)
+		return t;
+	return (struct timespec){ .tv_nsec = UTIME_OMIT };
+}
+
+static vex_err set_times(int fd, const struct stat *attr, int valid)
+{
+	struct timespec t[2] = {
+		time_arg(valid, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW,
+			 attr->st_atim),
+		time_arg(valid, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW,
+			 attr->st_mtim),
+	};
+
+	return utimensat(AT_FDCWD, vex_procfd(fd).path, t, 0) ? -errno : 0;
+}
+
+/* In the order in which one may undo the other: chown takes setuid away. */
+static vex_err set_attrs(int fd, struct handle *h, const struct stat *attr, int valid)
+{
+	vex_err err = 0;
+
+	if (valid & FUSE_SET_ATTR_SIZE)
+		err = set_size(fd, h, attr->st_size);
+	if (!err && valid & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
+		err = set_owner(fd, attr, valid);
+	if (!err && valid & FUSE_SET_ATTR_MODE)
+		err = chmod(vex_procfd(fd).path, attr->st_mode & 07777) ? -errno : 0;
+	if (!err && valid & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME))
+		err = set_times(fd, attr, valid);
+	return err;
+}
+
+/* What it means for attachments: times that were set move stamps along; content cut
+ * by path counts as written now, by descriptor at its next flush. The file is cut
+ * whatever its attachment says: that error shows in _info. */
+static void tell_engine(struct vex_fs *fs, struct inode *i, struct handle *h, int valid,
+			const struct stat *before, const struct stat *after)
+{
+	AUTO_OBJ struct objref o = OBJREF_INIT;
+
+	if (valid & FUSE_SET_ATTR_SIZE && h) {
+		atomic_store(&h->dirty, true);
+		valid &= ~FUSE_SET_ATTR_SIZE;
+	}
+	if (!S_ISREG(i->type) || !(valid & (FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_MTIME)))
+		return;
+	if (obj_get(fs, i, -1, &o))
+		return;
+	if (valid & FUSE_SET_ATTR_SIZE) {
+		if (vex_engine_written(fs->engine, &o.obj))
+			vex_debug("truncated %s: not attached", o.name);
+	} else if (may_have_attachments(i)) {
+		vex_engine_times_set(fs->engine, &o.obj, before, after);
+	}
+}
+
+static vex_err setattr(struct vex_fs *fs, struct inode *i, struct handle *h,
+		       const struct stat *attr, int valid, struct stat *after)
+{
+	AUTO_FD struct fdref ref = FDREF_INIT;
+	struct stat before;
+
+	if (i->kind != I_BACKED)
+		return -EPERM;
+	vex_err err = fd_get(fs, i, &ref);
+	if (err)
+		return err;
+	if (fstatat(ref.fd, "", &before, AT_EMPTY_PATH))
+		return -errno;
+	err = set_attrs(ref.fd, h, attr, valid);
+	if (fstatat(ref.fd, "", after, AT_EMPTY_PATH))
+		return -errno;
+	/* Also after a failure half way: the size may have been set. */
+	tell_engine(fs, i, h, valid, &before, after);
+	return err;
+}
+
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
+		struct fuse_file_info *fi)
+{
+	struct handle *h = fi && handle_of(fi)->fd >= 0 ? handle_of(fi) : NULL;
+	struct stat after;
+	vex_err err = setattr(fs_of(req), inode_of(req, ino), h, attr, valid, &after);
+
+	reply_attr(req, err, &after);
+}
+
+/* ---- READLINK, STATFS
+ * ------------------------------------------------------------------- */
+
+void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct vex_fs *fs = fs_of(req);
+	AUTO_FD struct fdref ref = FDREF_INIT;
+	AUTO_FREE char *target = malloc(PATH_MAX + 1);
+
+	vex_err err = target ? fd_get(fs, inode_of(req, ino), &ref) : -ENOMEM;
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
+	ssize_t n = readlinkat(ref.fd, "", target, PATH_MAX);
+	if (n < 0) {
+		reply_err(req, -errno);
+		return;
+	}
+	target[n] = 0;
+	fuse_reply_readlink(req, target);
+}
+
+void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct vex_fs *fs = fs_of(req);
+	struct inode *i = inode_of(req, ino);
+	AUTO_FD struct fdref ref = FDREF_INIT;
+	struct statvfs st;
+
+	vex_err err = fd_get(fs, i->kind == I_BACKED ? i : fs->root, &ref);
+	if (!err && fstatvfs(ref.fd, &st))
+		err = -errno;
+	if (err)
+		reply_err(req, err);
+	else
+		fuse_reply_statfs(req, &st);
+}

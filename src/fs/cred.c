@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Callers: who asks, and acting as them.
+ *
+ * With default_permissions the kernel has decided, with the caller's full credentials,
+ * that a request is allowed. So acting as the caller is not about permission; it makes
+ * the backing filesystem do what it would do natively: new objects belong to the
+ * caller, setgid directories and default ACLs take effect, quotas are charged. Hence a
+ * thread takes the caller's fsuid and fsgid but keeps (raises again) our capabilities:
+ * what the kernel allowed, by a supplementary group say, must not fail below. The
+ * alternative, creating as root and chown after, shows the file with a wrong owner for
+ * a moment and loses the group a setgid directory gives.
+ *
+ * ACT_CHANGE leaves CAP_FSETID out, so that setuid and setgid bits go where they would
+ * for the caller: truncation by O_TRUNC, and ACLs set by non-members of the group. We
+ * gave up our supplementary groups at start, so the kernel counts the fsgid alone; the
+ * caller's own groups are looked at first.
+ *
+ * The umask is each thread's own (CLONE_FS unshared): it applies unless a default ACL
+ * takes its place, which the backing filesystem knows.
+ *
+ * All of it by raw system calls: glibc would change every thread. A daemon without the
+ * capabilities acts as itself; then all files belong to it.
+ */
+#include "fs_i.h"
+
+#include <grp.h>
+#include <sys/fsuid.h>
+#include <sys/syscall.h>
+
+static vex_err caps_set(const struct __user_cap_data_struct caps[2])
+{
+	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
+
+	return syscall(SYS_capset, &h, caps) ? -errno : 0;
+}
+
+static bool has(const struct __user_cap_data_struct caps[2], unsigned cap)
+{
+	return caps[cap / 32].effective >> (cap % 32) & 1;
+}
+
+vex_err cred_init(struct vex_fs *fs)
+{
+	static const unsigned needed[] = { CAP_SETUID, CAP_SETGID, CAP_DAC_OVERRIDE,
+					   CAP_FOWNER, CAP_FSETID, CAP_CHOWN };
+	struct __user_cap_header_struct h = { .version = _LINUX_CAPABILITY_VERSION_3 };
+
+	if (syscall(SYS_capget, &h, fs->caps))
+		return -errno;
+	fs->uid = geteuid();
+	fs->gid = getegid();
+	fs->privileged = true;
+	for (size_t k = 0; k < ARRAY_SIZE(needed); k++)
+		fs->privileged = fs->privileged && has(fs->caps, needed[k]);
+	/* One thread still: glibc's call is the same as the raw one. */
+	if (fs->privileged && setgroups(0, NULL))
+		fs->privileged = false;
+	return 0;
+}
+
+/* ---- who ------------------------------------------------------------------------ */
+
+void caller_get(fuse_req_t req, struct caller *c)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	c->cred = (struct vex_cred){ .uid = ctx->uid, .gid = ctx->gid };
+	c->cred.groups = c->groups;
+	c->cred.groups_known = true;
+	if (!ctx->uid)
+		return;
+	int n = fuse_req_getgroups(req, CRED_GROUPS, c->groups);
+	if (n < 0 || n > CRED_GROUPS)
+		c->cred.groups_known = false;
+	else
+		c->cred.ngroups = (uint32_t)n;
+}
+
+bool caller_in_group(fuse_req_t req, gid_t gid)
+{
+	struct caller c;
+
+	caller_get(req, &c);
+	if (c.cred.gid == gid)
+		return true;
+	for (uint32_t k = 0; k < c.cred.ngroups; k++) {
+		if (c.groups[k] == gid)
+			return true;
+	}
+	return false;
+}
+
+/* ---- acting --------------------------------------------------------------------- */
+
+static void own_umask(mode_t mask)
+{
+	static _Thread_local bool unshared;
+
+	if (!unshared)
+		unshared = !unshare(CLONE_FS);
+	if (unshared)
+		umask(mask);
+}
+
+/* setfsuid and setfsgid give no error: ask again. */
+static bool take_ids(uid_t uid, gid_t gid)
+{
+	syscall(SYS_setfsgid, gid);
+	syscall(SYS_setfsuid, uid);
+	return (uid_t)syscall(SYS_setfsuid, -1) == uid &&
+	       (gid_t)syscall(SYS_setfsgid, -1) == gid;
+}
+
+vex_err acting_begin(fuse_req_t req, enum act_as how, struct acting *a)
+{
+	struct vex_fs *fs = fs_of(req);
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct __user_cap_data_struct caps[2] = { fs->caps[0], fs->caps[1] };
+	vex_err err = 0;
+
+	a->fs = NULL;
+	if (how == ACT_CREATE)
+		own_umask(ctx->umask);
+	if (!fs->privileged || (ctx->uid == fs->uid && ctx->gid == fs->gid))
+		return 0;
+	a->fs = fs;
+	if (!take_ids(ctx->uid, ctx->gid))
+		err = -EPERM;
+	/* Capabilities for files go with a user id that is not root's. */
+	if (how == ACT_CHANGE && ctx->uid)
+		caps[CAP_FSETID / 32].effective &= ~(1u << (CAP_FSETID % 32));
+	if (!err)
+		err = caps_set(caps);
+	if (err)
+		acting_end(a);
+	return err;
+}
+
+void acting_end(struct acting *a)
+{
+	struct vex_fs *fs = a->fs;
+
+	if (!fs)
+		return;
+	a->fs = NULL;
+	/* A thread left as somebody else would act wrongly for the next caller. */
+	if (!take_ids(fs->uid, fs->gid) || caps_set(fs->caps)) {
+		vex_error("cannot become ourselves again: %s", strerror(errno));
+		abort();
+	}
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Content: READ, WRITE, FALLOCATE, LSEEK, COPY_FILE_RANGE.
+ *
+ * Data moves between the backing file and /dev/fuse by splice where libfuse can, and
+ * does not pass through our memory. Pages are not moved (SPLICE_MOVE): they would be
+ * taken out of the backing filesystem's cache, where other readers want them.
+ */
+#include "fs_i.h"
+
+/* One COPY_FILE_RANGE holds a thread no longer than this takes; short copies are
+ * allowed, and the reply's field has 32 bits. */
+#define COPY_MAX ((size_t)256 << 20)
+
+static struct fuse_bufvec file_buf(int fd, size_t size, off_t off)
+{
+	struct fuse_bufvec v = FUSE_BUFVEC_INIT(size);
+
+	v.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
+	v.buf[0].fd = fd;
+	v.buf[0].pos = off;
+	return v;
+}
+
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+	     struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+
+	(void)ino;
+	if (h->session) {
+		ctl_read(req, h, size, off);
+		return;
+	}
+	struct fuse_bufvec v = file_buf(h->fd, size, off);
+	fuse_reply_data(req, &v, 0);
+}
+
+void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t off,
+		  struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+
+	(void)ino;
+	if (h->session) {
+		ctl_write(req, h, in);
+		return;
+	}
+	struct fuse_bufvec out = file_buf(h->fd, fuse_buf_size(in), off);
+	ssize_t n = fuse_buf_copy(&out, in, 0);
+	if (n < 0) {
+		reply_err(req, (vex_err)n);
+		return;
+	}
+	atomic_store(&h->dirty, true);
+	fuse_reply_write(req, (size_t)n);
+}
+
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+		  struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+
+	(void)ino;
+	if (h->fd < 0) {
+		reply_err(req, -EOPNOTSUPP);
+		return;
+	}
+	vex_err err = fallocate(h->fd, mode, off, len) ? -errno : 0;
+	if (!err)
+		atomic_store(&h->dirty, true);
+	reply_err(req, err);
+}
+
+/* SEEK_DATA and SEEK_HOLE; the kernel does the others itself. */
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+	      struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+
+	(void)ino;
+	off_t at = h->fd < 0 ? -1 : lseek(h->fd, off, whence);
+	if (at < 0)
+		reply_err(req, h->fd < 0 ? -ESPIPE : -errno);
+	else
+		fuse_reply_lseek(req, at);
+}
+
+void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+			struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
+			struct fuse_file_info *fi_out, size_t len, int flags)
+{
+	struct handle *in = handle_of(fi_in), *out = handle_of(fi_out);
+
+	(void)ino_in;
+	(void)ino_out;
+	if (in->fd < 0 || out->fd < 0) {
+		reply_err(req, -EINVAL);
+		return;
+	}
+	len = len < COPY_MAX ? len : COPY_MAX;
+	ssize_t n =
+	    copy_file_range(in->fd, &off_in, out->fd, &off_out, len, (unsigned)flags);
+	if (n < 0) {
+		reply_err(req, -errno);
+		return;
+	}
+	if (n)
+		atomic_store(&out->dirty, true);
+	fuse_reply_write(req, (size_t)n);
+}

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Private to fs: the inode table, descriptors, handles, and what its files offer
+ * each other.
+ *
+ * Shape. A FUSE node id is the address of a struct inode; the kernel's lookups keep
+ * it alive. An inode remembers who it is (device, inode number, file handle) but owns
+ * no descriptor for good: fd_get() finds or reopens one. Each callback (the table is in
+ * fs.c) finds its inodes, works through them by descriptor, and replies once.
+ *
+ * Lifetime. The kernel holds an inode or a handle while a request on it is unanswered,
+ * and not an instant longer: a FORGET or RELEASE may run while the thread that
+ * replied still cleans up. So what is put back after a reply holds a reference (struct
+ * fdref does), and nothing else touches inodes or handles after it.
+ *
+ * Locks, in this order, each held for a few instructions and never over a system
+ * call that can block: a shard of the inode table; the descriptor cache. A directory
+ * handle's lock is taken first and held over getdents.
+ *
+ * Locks of files (flock, fcntl, OFD) are left to the kernel: this mount is where all
+ * its clients meet, so the kernel's own table is the whole truth; forwarding them
+ * would cost a blocked thread for each waiter.
+ */
+#ifndef VEXFS_FS_I_H
+#define VEXFS_FS_I_H
+
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <sys/stat.h>
+#include <vexfs/fs.h>
+
+/* How long the kernel may believe a name or attributes: bounds how late a change made
+ * behind the mount is seen. Names that do not exist are never remembered. */
+#define KEEP_SECONDS 1.0
+
+#define SHARDS 64u
+#define HIDDEN_NAME ".vexfs"
+
+/* ---- inodes --------------------------------------------------------------------- */
+
+enum inode_kind {
+	I_BACKED,  /* an object of STORE */
+	I_CTLDIR,  /* MOUNT/.vexfs */
+	I_CTLFILE, /* a file in it */
+};
+
+/*
+ * 112 bytes, the handle (8 on ext4) and the name on the heap: some 180 bytes for each
+ * file the kernel remembers, 36 MB for 200,000.
+ */
+struct inode {
+	struct inode *next; /* shard: hash chain */
+	uint64_t dev, ino;  /* fixed, as kind, type, gen, fh_* */
+	/* The kernel's lookups, children's parent pointers, handles, descriptors in use.
+	 * Leaves 0 never; reaches 0 only under the shard lock. */
+	_Atomic uint64_t refs;
+	_Atomic uint64_t node;    /* engine's memory: vex_obj.node */
+	_Atomic int64_t ctime_ns; /* of the last open: same now, pages may stay */
+	/* shard: where it was last found; NULL: unknown. Holds a reference. */
+	struct inode *parent;
+	char *name;
+	/* fds.lock: */
+	struct inode *lru_prev, *lru_next; /* idle: in the list of unused descriptors */
+	int fd;                            /* -1: none */
+	uint32_t fd_users;
+	bool pinned; /* cannot be reopened: keeps fd */
+	/* shard: */
+	bool nameless;  /* its last name is gone: no longer found */
+	uint8_t kind;   /* enum inode_kind */
+	uint32_t nopen; /* open handles */
+	uint32_t gen;   /* told to the kernel; addresses come back, this does not */
+	uint16_t type;  /* S_IFMT bits */
+	uint8_t fh_len;
+	int32_t fh_type; /* control files: their id */
+	uint8_t fh_bytes[];
+};
+
+struct shard {
+	pthread_mutex_t lock;
+	struct inode **bucket;
+	size_t nbuckets, n; /* a power of two */
+};
+
+/* Descriptors of inodes: fdcache.c. */
+struct fdcache {
+	pthread_mutex_t lock;
+	struct inode *newest, *oldest; /* of the idle */
+	unsigned count, cap;           /* open ones, not counting pinned */
+	unsigned pinned;
+	_Atomic uint64_t reopened;
+};
+
+struct vex_fs {
+	int rootfd;
+	uint64_t root_dev;
+	uint64_t hidden_dev, hidden_ino; /* STORE/.vexfs */
+	struct vex_engine *engine;
+	struct vex_control *control;
+	struct fuse_session *session;
+	char *mountpoint, *source, *mount_opts;
+	bool debug, single_threaded;
+	int stop_fd;     /* eventfd: vex_fs_stop */
+	bool handles;    /* open_by_handle_at works for us on rootfd */
+	bool privileged; /* we may act as other users */
+	uid_t uid;       /* ours */
+	gid_t gid;
+	struct __user_cap_data_struct caps[2];
+	time_t started;
+	struct shard shards[SHARDS];
+	struct fdcache fds;
+	struct inode *root, *ctldir;
+	struct inode **ctlfiles;
+	size_t nctlfiles;
+	_Atomic uint32_t gen;
+	_Atomic uint64_t inodes;
+	pthread_mutex_t handles_lock;
+	struct handle *open; /* list */
+	uint64_t nopen;
+	pthread_mutex_t devs_lock;
+	uint64_t devs[255]; /* filesystems mounted below STORE, as met */
+	unsigned ndevs;
+};
+
+/* itable.c */
+vex_err itable_init(struct vex_fs *fs) VEX_CHECKED;
+void itable_destroy(struct vex_fs *fs);
+/* The inode of an object, made where it is new; one reference more. */
+vex_err inode_get(struct vex_fs *fs, const struct stat *st, const struct vex_fh *fh,
+		  struct inode **out) VEX_CHECKED;
+/* The same if it is there, else NULL. */
+struct inode *inode_find(struct vex_fs *fs, const struct stat *st,
+			 const struct vex_fh *fh);
+/* One more; the caller knows that there is one. */
+void inode_ref(struct inode *i);
+void inode_unref(struct vex_fs *fs, struct inode *i, uint64_t n);
+struct inode *inode_new(struct vex_fs *fs, enum inode_kind kind, const struct stat *st,
+			const struct vex_fh *fh);
+void inode_name(struct vex_fs *fs, struct inode *i, struct inode *parent,
+		const char *name);
+/* Forgets that it was at (parent, name), if it was. */
+void inode_unname(struct vex_fs *fs, struct inode *i, struct inode *parent,
+		  const char *name);
+/* Parent (one reference more) and name of an inode: false where unknown. */
+bool inode_place(struct vex_fs *fs, struct inode *i, struct inode **parent,
+		 char name[NAME_MAX + 1]);
+void inode_opened(struct vex_fs *fs, struct inode *i);
+/* True if that was the last handle of an inode without names. */
+bool inode_closed(struct vex_fs *fs, struct inode *i);
+/* Its last name is gone. True while handles are open. */
+bool inode_nameless(struct vex_fs *fs, struct inode *i);
+/* No handle is open, and we did not take its last name. */
+bool inode_unused(struct vex_fs *fs, struct inode *i);
+void inode_fh(const struct inode *i, struct vex_fh *fh);
+
+static inline struct vex_fs *fs_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+static inline struct inode *inode_of(fuse_req_t req, fuse_ino_t ino)
+{
+	return ino == FUSE_ROOT_ID ? fs_of(req)->root : (struct inode *)ino;
+}
+
+/* ---- descriptors: fdcache.c, reopen.c ------------------------------------------- */
+
+/* A descriptor in use, with a reference to its inode: put back by fd_put (AUTO_FD). */
+struct fdref {
+	struct vex_fs *fs;
+	struct inode *inode;
+	int fd;
+};
+#define FDREF_INIT                                                                       \
+	{                                                                                \
+		.fd = -1                                                                 \
+	}
+
+void fdcache_init(struct vex_fs *fs, unsigned cap);
+/* O_PATH (the root: O_RDONLY). -ESTALE where the object is gone. */
+vex_err fd_get(struct vex_fs *fs, struct inode *i, struct fdref *out) VEX_CHECKED;
+/* As fd_get, but only if it is open already. */
+bool fd_try(struct vex_fs *fs, struct inode *i, struct fdref *out);
+/* Hands over a descriptor just opened (closed if there is one), and uses it. */
+void fd_give(struct vex_fs *fs, struct inode *i, int fd, struct fdref *out);
+void fd_put(struct fdref *r);
+#define AUTO_FD __attribute__((cleanup(fd_put)))
+/* Keeps the descriptor in use by `r` until unpinned or freed. */
+void fd_pin(struct fdref *r);
+void fd_unpin(struct vex_fs *fs, struct inode *i);
+/* Closes it; nobody uses it any more. */
+void fd_drop(struct vex_fs *fs, struct inode *i);
+/* Closes idle descriptors after EMFILE; false where there were none. */
+bool fd_relieve(struct vex_fs *fs);
+/* openat(2), once more after fd_relieve where descriptors ran out. */
+int open_at(struct vex_fs *fs, int dirfd, const char *name, int flags, mode_t mode);
+/* reopen.c */
+vex_err inode_reopen(struct vex_fs *fs, struct inode *i, int *fd) VEX_CHECKED;
+/* Identity of an open object. */
+vex_err identify(int fd, struct stat *st, struct vex_fh *fh) VEX_CHECKED;
+
+/* ---- engine's view of an inode: obj.c ------------------------------------------- */
+
+struct objref {
+	struct vex_obj obj;
+	struct fdref self, dir;
+	struct inode *parent;
+	struct vex_fs *fs;
+	char name[NAME_MAX + 1];
+};
+#define OBJREF_INIT                                                                      \
+	{                                                                                \
+		.self = FDREF_INIT, .dir = FDREF_INIT, .obj = {.dirfd = -1 }             \
+	}
+/* fd: a descriptor of it, borrowed; -1: from the cache. */
+vex_err obj_get(struct vex_fs *fs, struct inode *i, int fd, struct objref *o) VEX_CHECKED;
+void obj_put(struct objref *o);
+#define AUTO_OBJ __attribute__((cleanup(obj_put)))
+static inline bool may_have_attachments(const struct inode *i)
+{
+	return atomic_load_explicit(&i->node, memory_order_relaxed) != VEX_NODE_NONE;
+}
+
+/* ---- handles
+ * --------------------------------------------------------------------------- */
+
+/* Directory entries read ahead, for one open directory: dir.c. */
+struct dirbuf {
+	pthread_mutex_t lock;
+	size_t pos, len; /* of what getdents64 gave: next entry, end */
+	off_t next;      /* where the entry at pos begins, as the kernel knows it */
+	char data[32768];
+};
+
+/* What fi->fh points to: an open file, directory or control file. */
+struct handle {
+	struct handle *prev, *next;  /* fs->handles_lock: all there are */
+	struct inode *inode;         /* kept alive by the kernel's open */
+	int fd;                      /* -1: control files and their directory */
+	_Atomic bool dirty;          /* content changed since the last flush */
+	struct vex_session *session; /* of a control file */
+	struct dirbuf *dir;          /* of a directory; made by its first READDIR */
+};
+
+static inline struct handle *handle_of(const struct fuse_file_info *fi)
+{
+	return (struct handle *)(uintptr_t)fi->fh;
+}
+
+/* Takes the descriptor, also on failure. */
+vex_err handle_new(struct vex_fs *fs, struct inode *i, int fd,
+		   struct handle **out) VEX_CHECKED;
+/* Ends it: what was written is told to the engine, everything is closed. */
+void handle_close(struct vex_fs *fs, struct handle *h);
+/* After the last request: handles the kernel will not release any more. */
+void handles_close_all(struct vex_fs *fs);
+/* If content changed since the last time: tells the engine, gives its answer. */
+vex_err handle_written(struct vex_fs *fs, struct handle *h) VEX_CHECKED;
+
+/* ---- callers: cred.c
+ * ---------------------------------------------------------------------- */
+
+#define CRED_GROUPS 64
+struct caller {
+	struct vex_cred cred;
+	gid_t groups[CRED_GROUPS];
+};
+/* Who asks, with groups (none for root, who needs none). */
+void caller_get(fuse_req_t req, struct caller *c);
+bool caller_in_group(fuse_req_t req, gid_t gid);
+
+vex_err cred_init(struct vex_fs *fs) VEX_CHECKED;
+enum act_as {
+	ACT_CREATE, /* what is made belongs to the caller; our capabilities stay */
+	ACT_CHANGE, /* without CAP_FSETID: setuid and setgid bits go as for the caller */
+};
+struct acting {
+	struct vex_fs *fs; /* NULL: nothing to undo */
+};
+/* Until acting_end, this thread's file operations count as the caller's. */
+vex_err acting_begin(fuse_req_t req, enum act_as how, struct acting *a) VEX_CHECKED;
+void acting_end(struct acting *a);
+#define AUTO_ACTING __attribute__((cleanup(acting_end)))
+
+/* ---- shared by callbacks
+ * ---------------------------------------------------------------------- */
+
+/* lookup.c: the entry of (parent, name), counted as a lookup. */
+vex_err entry_lookup(struct vex_fs *fs, struct inode *parent, const char *name,
+		     struct fuse_entry_param *e) VEX_CHECKED;
+/* For an object just opened as O_PATH; takes the descriptor. */
+vex_err entry_from_fd(struct vex_fs *fs, struct inode *parent, const char *name, int fd,
+		      struct fuse_entry_param *e) VEX_CHECKED;
+void reply_entry(fuse_req_t req, vex_err err, const struct fuse_entry_param *e);
+void reply_err(fuse_req_t req, vex_err err);
+/* st_ino as the mount shows it: inode numbers of filesystems mounted below STORE are
+ * moved aside, so that no two files look like links of each other. */
+void stat_show(struct vex_fs *fs, struct stat *st);
+vex_err inode_stat(struct vex_fs *fs, struct inode *i, struct stat *st) VEX_CHECKED;
+bool is_hidden(const struct vex_fs *fs, const struct stat *st);
+/* Whether (parent, name) is the place of the control directory. */
+static inline bool is_control_name(const struct vex_fs *fs, const struct inode *parent,
+				   const char *name)
+{
+	return parent == fs->root && !strcmp(name, HIDDEN_NAME);
+}
+/* 0, or why nothing may be made, moved or removed there. */
+static inline vex_err may_change(const struct vex_fs *fs, const struct inode *parent,
+				 const char *name)
+{
+	if (parent->kind != I_BACKED || is_control_name(fs, parent, name))
+		return -EPERM;
+	return 0;
+}
+
+/* remove.c: an object whose name is about to go or to change. */
+struct victim {
+	struct vex_fs *fs;
+	struct inode *inode; /* counted; NULL: the kernel does not know it */
+	struct fdref ref;
+	struct stat st; /* st_nlink 0: there is none */
+};
+#define VICTIM_INIT                                                                      \
+	{                                                                                \
+		.ref = FDREF_INIT                                                        \
+	}
+vex_err victim_open(struct vex_fs *fs, int dirfd, const char *name,
+		    struct victim *v) VEX_CHECKED;
+/* Its name (parent, name) is gone. If that was the last: remembers `node` and keeps a
+ * descriptor. True if it is nameless and open. */
+bool victim_gone(struct victim *v, struct inode *parent, const char *name, uint64_t node);
+void victim_put(struct victim *v);
+#define AUTO_VICTIM __attribute__((cleanup(victim_put)))
+
+/* ctl.c: the control directory. */
+vex_err ctl_init(struct vex_fs *fs) VEX_CHECKED;
+void ctl_destroy(struct vex_fs *fs);
+void ctl_stat(struct vex_fs *fs, const struct inode *i, struct stat *st);
+/* name NULL: the directory itself. */
+vex_err ctl_lookup(struct vex_fs *fs, const char *name,
+		   struct fuse_entry_param *e) VEX_CHECKED;
+void ctl_open(fuse_req_t req, struct inode *i, struct fuse_file_info *fi);
+void ctl_read(fuse_req_t req, struct handle *h, size_t size, off_t off);
+void ctl_write(fuse_req_t req, struct handle *h, struct fuse_bufvec *in);
+void ctl_readdir(fuse_req_t req, size_t size, off_t off, bool plus);
+
+/* ---- the callbacks, by file
+ * ----------------------------------------------------------------------- */
+
+/* lookup.c */
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n);
+void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *f);
+/* attr.c */
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
+		struct fuse_file_info *fi);
+void op_readlink(fuse_req_t req, fuse_ino_t ino);
+void op_statfs(fuse_req_t req, fuse_ino_t ino);
+/* create.c */
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	      dev_t rdev);
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name);
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	       struct fuse_file_info *fi);
+/* remove.c */
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+/* rename.c */
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+	       const char *newname, unsigned flags);
+/* open.c */
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+/* data.c */
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+	     struct fuse_file_info *fi);
+void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t off,
+		  struct fuse_file_info *fi);
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+		  struct fuse_file_info *fi);
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+	      struct fuse_file_info *fi);
+void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+			struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
+			struct fuse_file_info *fi_out, size_t len, int flags);
+/* dir.c */
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		struct fuse_file_info *fi);
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		    struct fuse_file_info *fi);
+void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+/* xattr.c */
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+		 size_t size, int flags);
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+/* ctl.c */
+void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
+	      struct fuse_file_info *fi, unsigned flags, const void *in, size_t in_size,
+	      size_t out_size);
+void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+	     struct fuse_pollhandle *ph);
+
+/* fs.c: the table of callbacks, and what we ask of the kernel. */
+extern const struct fuse_lowlevel_ops fs_ops;
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names to inodes: LOOKUP and FORGET.
+ *
+ * A name is opened first (O_PATH) and everything is asked of the descriptor: asking
+ * twice by name could describe two files. The descriptor then stays in the cache, for
+ * what usually follows.
+ */
+#include "fs_i.h"
+
+bool is_hidden(const struct vex_fs *fs, const struct stat *st)
+{
+	return st->st_ino == fs->hidden_ino && st->st_dev == fs->hidden_dev;
+}
+
+/* Which of the filesystems below STORE this is: 0 its own, else 1.. */
+static unsigned dev_index(struct vex_fs *fs, uint64_t dev)
+{
+	unsigned k;
+
+	if (dev == fs->root_dev)
+		return 0;
+	SCOPED_LOCK(&fs->devs_lock);
+	for (k = 0; k < fs->ndevs; k++) {
+		if (fs->devs[k] == dev)
+			return k + 1;
+	}
+	if (fs->ndevs == ARRAY_SIZE(fs->devs))
+		return (unsigned)fs->ndevs;
+	fs->devs[fs->ndevs++] = dev;
+	return fs->ndevs;
+}
+
+void stat_show(struct vex_fs *fs, struct stat *st)
+{
+	/* One directory fewer than STORE has: find(1) counts on it. */
+	if (st->st_ino == fs->root->ino && st->st_dev == fs->root_dev && st->st_nlink > 2)
+		st->st_nlink--;
+	st->st_ino ^= (uint64_t)dev_index(fs, st->st_dev) << 56;
+}
+
+static void entry_fill(struct vex_fs *fs, struct inode *i, const struct stat *st,
+		       struct fuse_entry_param *e)
+{
+	memset(e, 0, sizeof(*e));
+	e->ino = i == fs->root ? FUSE_ROOT_ID : (fuse_ino_t)i;
+	e->generation = i->gen;
+	e->attr = *st;
+	stat_show(fs, &e->attr);
+	e->attr_timeout = e->entry_timeout = KEEP_SECONDS;
+}
+
+vex_err entry_from_fd(struct vex_fs *fs, struct inode *parent, const char *name, int fd,
+		      struct fuse_entry_param *e)
+{
+	AUTO_CLOSE int own = fd;
+	struct fdref ref;
+	struct inode *i;
+	struct stat st;
+	struct vex_fh fh;
+
+	vex_err err = identify(own, &st, &fh);
+	if (err)
+		return err;
+	if (is_hidden(fs, &st))
+		return -ENOENT;
+	err = inode_get(fs, &st, &fh, &i);
+	if (err)
+		return err;
+	inode_name(fs, i, parent, name);
+	fd_give(fs, i, take_fd(&own), &ref);
+	fd_put(&ref);
+	entry_fill(fs, i, &st, e);
+	return 0;
+}
+
+vex_err entry_lookup(struct vex_fs *fs, struct inode *parent, const char *name,
+		     struct fuse_entry_param *e)
+{
+	AUTO_FD struct fdref dir = FDREF_INIT;
+
+	if (parent->kind != I_BACKED || is_control_name(fs, parent, name))
+		return ctl_lookup(fs, parent->kind == I_BACKED ? NULL : name, e);
+	/* The kernel resolves these itself; with them a lookup could leave STORE. */
+	if (!strcmp(name, ".") || !strcmp(name, ".."))
+		return -EINVAL;
+	vex_err err = fd_get(fs, parent, &dir);
+	if (err)
+		return err;
+	int fd = open_at(fs, dir.fd, name, O_PATH | O_NOFOLLOW, 0);
+	if (fd < 0)
+		return -errno;
+	return entry_from_fd(fs, parent, name, fd, e);
+}
+
+void reply_err(fuse_req_t req, vex_err err)
+{
+	fuse_reply_err(req, -err);
+}
+
+/* A reply that nobody takes (the connection ended) counts as no lookup. */
+void reply_entry(fuse_req_t req, vex_err err, const struct fuse_entry_param *e)
+{
+	struct vex_fs *fs = fs_of(req);
+
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
+	struct inode *i = inode_of(req, e->ino);
+	if (fuse_reply_entry(req, e) && i->kind == I_BACKED)
+		inode_unref(fs, i, 1);
+}
+
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fuse_entry_param e;
+	vex_err err = entry_lookup(fs_of(req), inode_of(req, parent), name, &e);
+
+	reply_entry(req, err, &e);
+}
+
+static void forget(struct vex_fs *fs, struct inode *i, uint64_t n)
+{
+	if (i->kind == I_BACKED && i != fs->root)
+		inode_unref(fs, i, n);
+}
+
+void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
+{
+	forget(fs_of(req), inode_of(req, ino), n);
+	fuse_reply_none(req);
+}
+
+void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *f)
+{
+	for (size_t k = 0; k < count; k++)
+		forget(fs_of(req), inode_of(req, f[k].ino), f[k].nlookup);
+	fuse_reply_none(req);
+}

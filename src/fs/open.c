@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Handles: OPEN, FLUSH, RELEASE, FSYNC.
+ *
+ * A handle has a descriptor of its own, opened as the client asked but for
+ *  - O_APPEND: the kernel sends offsets, and pages written back through a mapping must
+ *    not land at the end;
+ *  - O_DIRECT: the kernel passes its own cache by; libfuse's buffers are not aligned.
+ *
+ * Pages the kernel kept from the last time stay valid if the ctime is still the same:
+ * it moves with every change, also behind the mount. Meanwhile the kernel itself drops
+ * pages when it sees a new size or mtime (AUTO_INVAL_DATA).
+ *
+ * `dirty` is set after content has changed and before the client is told, so whoever
+ * flushes later finds it set.
+ */
+#include "fs_i.h"
+
+/* ---- handles -------------------------------------------------------------------- */
+
+vex_err handle_new(struct vex_fs *fs, struct inode *i, int fd, struct handle **out)
+{
+	struct handle *h = calloc(1, sizeof(*h));
+
+	if (!h) {
+		if (fd >= 0)
+			close(fd);
+		return -ENOMEM;
+	}
+	h->inode = i;
+	h->fd = fd;
+	inode_ref(i);
+	inode_opened(fs, i);
+	SCOPED_LOCK(&fs->handles_lock);
+	h->next = fs->open;
+	if (h->next)
+		h->next->prev = h;
+	fs->open = h;
+	fs->nopen++;
+	*out = h;
+	return 0;
+}
+
+static void handle_unlink(struct vex_fs *fs, struct handle *h)
+{
+	SCOPED_LOCK(&fs->handles_lock);
+	*(h->prev ? &h->prev->next : &fs->open) = h->next;
+	if (h->next)
+		h->next->prev = h->prev;
+	fs->nopen--;
+}
+
+vex_err handle_written(struct vex_fs *fs, struct handle *h)
+{
+	AUTO_OBJ struct objref o = OBJREF_INIT;
+
+	if (!atomic_exchange(&h->dirty, false) || !S_ISREG(h->inode->type))
+		return 0;
+	vex_err err = obj_get(fs, h->inode, h->fd, &o);
+	return err ? err : vex_engine_written(fs->engine, &o.obj);
+}
+
+void handle_close(struct vex_fs *fs, struct handle *h)
+{
+	struct inode *i = h->inode;
+
+	/* Written after the last flush: through a mapping that outlived the descriptor.
+	 * Nobody is left to hear of an error; _info shows it. */
+	if (handle_written(fs, h))
+		vex_debug("a file written through a mapping was not attached");
+	handle_unlink(fs, h);
+	if (h->session)
+		vex_session_close(h->session);
+	if (h->fd >= 0)
+		close(h->fd);
+	if (h->dir)
+		pthread_mutex_destroy(&h->dir->lock);
+	free(h->dir);
+	free(h);
+	uint64_t node = atomic_load(&i->node);
+	if (inode_closed(fs, i) && node && node != VEX_NODE_NONE)
+		vex_engine_released(fs->engine, node);
+	inode_unref(fs, i, 1);
+}
+
+void handles_close_all(struct vex_fs *fs)
+{
+	while (fs->open)
+		handle_close(fs, fs->open);
+}
+
+/* ---- OPEN ----------------------------------------------------------------------- */
+
+static int64_t ctime_of(const struct stat *st)
+{
+	return st->st_ctim.tv_sec * 1000000000ll + st->st_ctim.tv_nsec;
+}
+
+static int open_backing(struct vex_fs *fs, int pathfd, int flags)
+{
+	struct vex_procfd at = vex_procfd(pathfd);
+
+	flags &= ~(O_CREAT | O_EXCL | O_NOFOLLOW | O_APPEND | O_DIRECT);
+	int fd = open_at(fs, AT_FDCWD, at.path, flags | O_NOCTTY, 0);
+	if (fd < 0 && errno == EPERM && flags & O_NOATIME)
+		fd = open_at(fs, AT_FDCWD, at.path, (flags & ~O_NOATIME) | O_NOCTTY, 0);
+	return fd;
+}
+
+/* O_TRUNC takes setuid and setgid away as it would for the caller: the kernel leaves
+ * that to us with atomic O_TRUNC, and must then drop the mode it remembers. */
+static int open_truncating(fuse_req_t req, int pathfd, int flags)
+{
+	struct vex_fs *fs = fs_of(req);
+	AUTO_ACTING struct acting as = { 0 };
+
+	vex_err err = acting_begin(req, ACT_CHANGE, &as);
+	if (err) {
+		errno = -err;
+		return -1;
+	}
+	return open_backing(fs, pathfd, flags);
+}
+
+static vex_err open_as(fuse_req_t req, struct inode *i, int flags, int *out)
+{
+	struct vex_fs *fs = fs_of(req);
+	AUTO_FD struct fdref ref = FDREF_INIT;
+	struct stat before, after;
+
+	vex_err err = fd_get(fs, i, &ref);
+	if (err)
+		return err;
+	if (fstatat(ref.fd, "", &before, AT_EMPTY_PATH))
+		return -errno;
+	/* Removed behind the mount, and only our descriptor kept it: its name, if the
+	 * kernel still believes in it, is another file's now. It will look again. */
+	if (!before.st_nlink && inode_unused(fs, i))
+		return -ESTALE;
+	if (!(flags & O_TRUNC)) {
+		*out = open_backing(fs, ref.fd, flags);
+		return *out < 0 ? -errno : 0;
+	}
+	*out = open_truncating(req, ref.fd, flags);
+	if (*out < 0)
+		return -errno;
+	if (!fstat(*out, &after) && after.st_mode != before.st_mode)
+		fuse_lowlevel_notify_inval_inode(fs->session, (fuse_ino_t)i, -1, 0);
+	return 0;
+}
+
+static bool pages_still_good(struct inode *i, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return false;
+	return atomic_exchange(&i->ctime_ns, ctime_of(&st)) == ctime_of(&st);
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct vex_fs *fs = fs_of(req);
+	struct inode *i = inode_of(req, ino);
+	struct handle *h = NULL;
+	int fd;
+
+	if (i->kind != I_BACKED) {
+		ctl_open(req, i, fi);
+		return;
+	}
+	vex_err err = open_as(req, i, fi->flags, &fd);
+	if (!err)
+		err = handle_new(fs, i, fd, &h);
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
+	atomic_store(&h->dirty, (fi->flags & O_TRUNC) != 0);
+	fi->keep_cache = pages_still_good(i, fd);
+	/* What cannot write has nothing to say at close. */
+	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY && !(fi->flags & O_TRUNC);
+	fi->fh = (uintptr_t)h;
+	if (fuse_reply_open(req, fi))
+		handle_close(fs, h);
+}
+
+/* ---- FLUSH, RELEASE, FSYNC
+ * --------------------------------------------------------------- */
+
+/* The backing filesystem's own word on close(2): network filesystems have one. */
+static vex_err flush_backing(int fd)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	if (copy < 0) /* no descriptor left to ask with */
+		return 0;
+	return close(copy) && errno != EINTR ? -errno : 0;
+}
+
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct handle *h = handle_of(fi);
+	vex_err err = 0;
+
+	(void)ino;
+	if (h->fd >= 0 && atomic_load(&h->dirty)) {
+		err = flush_backing(h->fd);
+		vex_err said = handle_written(fs_of(req), h);
+		err = err ? err : said;
+	}
+	reply_err(req, err);
+}
+
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	handle_close(fs_of(req), handle_of(fi));
+	reply_err(req, 0);
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct vex_fs *fs = fs_of(req);
+	struct inode *i = inode_of(req, ino);
+	struct handle *h = handle_of(fi);
+	AUTO_OBJ struct objref o = OBJREF_INIT;
+	vex_err err = 0;
+
+	if (h->fd < 0) {
+		reply_err(req, -EINVAL);
+		return;
+	}
+	if (datasync ? fdatasync(h->fd) : fsync(h->fd))
+		err = -errno;
+	if (!err && may_have_attachments(i)) {
+		err = obj_get(fs, i, h->fd, &o);
+		if (!err)
+			err = vex_engine_fsync(fs->engine, &o.obj);
+	}
+	reply_err(req, err);
+}

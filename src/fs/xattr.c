@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Extended attributes. "user.vexfs.*" belongs to engine and never reaches the backing
+ * file, in either direction: what a backing file has under such names (the hidden mark;
+ * what a copy without us left) is neither listed nor read. All else goes to the backing
+ * file through /proc/self/fd, which O_PATH descriptors need.
+ *
+ * The kernel has checked the caller's rights, the sizes (65,536 at most) and the flags.
+ * Two things it leaves to us: "trusted.*" is listed for administrators alone, and an
+ * ACL set by one who is not in the file's group clears setgid.
+ */
+#include "fs_i.h"
+
+#include <sys/xattr.h>
+
+#define SMALL 512u
+
+/* What follows "user.vexfs." in a name of ours, else NULL. */
+static const char *our_attr(const char *name)
+{
+	size_t n = strlen(VEX_XATTR_PREFIX);
+
+	return strncmp(name, VEX_XATTR_PREFIX, n) ? NULL : name + n;
+}
+
+static bool may_carry(const struct inode *i)
+{
+	return i->kind == I_BACKED && (S_ISREG(i->type) || S_ISDIR(i->type));
+}
+
+/* ---- SETXATTR, REMOVEXATTR ------------------------------------------------------ */
+
+static bool acl_clears_setgid(fuse_req_t req, int fd, const char *name)
+{
+	struct stat st;
+
+	return !strcmp(name, "system.posix_acl_access") && fuse_req_ctx(req)->uid &&
+	       !fstatat(fd, "", &st, AT_EMPTY_PATH) && st.st_mode & S_ISGID &&
+	       !caller_in_group(req, st.st_gid);
+}
+
+static vex_err set_backing(fuse_req_t req, struct inode *i, const char *name,
+			   const char *value, size_t size, int flags)
+{
+	AUTO_FD struct fdref ref = FDREF_INIT;
+	AUTO_ACTING struct acting as = { 0 };
+
+	vex_err err = fd_get(fs_of(req), i, &ref);
+	if (!err && acl_clears_setgid(req, ref.fd, name))
+		err = acting_begin(req, ACT_CHANGE, &as);
+	if (err)
+		return err;
+	return setxattr(vex_procfd(ref.fd).path, name, value, size, flags) ? -errno : 0;
+}
+
+static vex_err set_ours(struct vex_fs *fs, struct inode *i, const char *attr,
+			const char *value, size_t size, int flags)
+{
+	AUTO_OBJ struct objref o = OBJREF_INIT;
+
+	vex_err err = obj_get(fs, i, -1, &o);
+	if (err)
+		return err;
+	return vex_engine_xattr_set(fs->engine, &o.obj, attr, value, size, flags);
+}
+
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+		 size_t size, int flags)
+{
+	struct inode *i = inode_of(req, ino);
+	const char *attr = our_attr(name);
+	vex_err err;
+
+	if (i->kind != I_BACKED || (attr && !may_carry(i)))
+		err = -EPERM;
+	else if (attr)
+		err = set_ours(fs_of(req), i, attr, value, size, flags);
+	else
+		err = set_backing(req, i, name, value, size, flags);
+	reply_err(req, err);
+}
+
+static vex_err remove_attr(struct vex_fs *fs, struct inode *i, const char *name)
+{
+	AUTO_OBJ struct objref o = OBJREF_INIT;
+	const char *attr = our_attr(name);
+
+	if (i->kind != I_BACKED || (attr && !may_carry(i)))
+		return -EPERM;
+	vex_err err = obj_get(fs, i, -1, &o);
+	if (err)
+		return err;
+	if (attr)
+		return vex_engine_xattr_remove(fs->engine, &o.obj, attr);
+	return removexattr(vex_procfd(o.obj.fd).path, name) ? -errno : 0;
+}
+
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	reply_err(req, remove_attr(fs_of(req), inode_of(req, ino), name));
+}
+
+/* ---- GETXATTR
+ * -------------------------------------------------------------------------- */
+
+/* One reply for a value or a list: its size where that was asked, else the bytes. */
+static void reply_bytes(fuse_req_t req, vex_err err, const void *data, size_t len,
+			size_t size)
+{
+	if (err)
+		reply_err(req, err);
+	else if (!size)
+		fuse_reply_xattr(req, len);
+	else if (len > size)
+		reply_err(req, -ERANGE);
+	else
+		fuse_reply_buf(req, data, len);
+}
+
+static void get_backing(fuse_req_t req, struct inode *i, const char *name, size_t size)
+{
+	AUTO_FD struct fdref ref = FDREF_INIT;
+	AUTO_FREE char *big = size > SMALL ? malloc(size) : NULL;
+	char small[SMALL], *value = big ? big : small;
+	ssize_t n = 0;
+
+	vex_err err = size > SMALL && !big ? -ENOMEM : fd_get(fs_of(req), i, &ref);
+	if (!err)
+		n = getxattr(vex_procfd(ref.fd).path, name, value, size);
+	if (!err && n < 0)
+		err = -errno;
+	reply_bytes(req, err, value, (size_t)n, size);
+}
+
+static void get_ours(fuse_req_t req, struct inode *i, const char *attr, size_t size)
+{
+	struct vex_fs *fs = fs_of(req);
+	AUTO_OBJ struct objref o = OBJREF_INIT;
+	AUTO_BUF struct vex_buf value = { .cap = VEX_VALUE_MAX };
+	struct caller who;
+
+	vex_err err = obj_get(fs, i, -1, &o);
+	if (!err) {
+		/* Only what is computed looks at who asks. */
+		if (*attr == '_')
+			caller_get(req, &who);
+		else
+			who.cred = (struct vex_cred){ .uid = fuse_req_ctx(req)->uid };
+		err = vex_engine_xattr_get(fs->engine, &o.obj, &who.cred, attr, &value);
+	}
+	reply_bytes(req, err, value.data ? value.data : "", value.len, size);
+}
+
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct inode *i = inode_of(req, ino);
+	const char *attr = our_attr(name);
+
+	if (i->kind != I_BACKED || (attr && !may_carry(i)))
+		reply_err(req, -ENODATA);
+	else if (attr)
+		get_ours(req, i, attr, size);
+	else
+		get_backing(req, i, name, size);
+}
+
+/* ---- LISTXATTR
+ * -------------------------------------------------------------------------- */
+
+static bool shown(const char *name, bool admin)
+{
+	return !our_attr(name) && (admin || strncmp(name, "trusted.", 8));
+}
+
+/* The backing file's names, less those not for this caller. */
+static vex_err list_backing(int fd, bool admin, struct vex_buf *out)
+{
+	struct vex_procfd at = vex_procfd(fd);
+	AUTO_FREE char *names = NULL;
+	ssize_t n = listxattr(at.path, NULL, 0);
+
+	if (n > 0) {
+		names = malloc(XATTR_LIST_MAX);
+		if (!names)
+			return -ENOMEM;
+		n = listxattr(at.path, names, XATTR_LIST_MAX);
+	}
+	if (n < 0) /* no xattrs here: then ours alone */
+		return errno == EOPNOTSUPP ? 0 : -errno;
+	for (ssize_t k = 0; k < n; k += (ssize_t)strlen(names + k) + 1) {
+		if (shown(names + k, admin))
+			vex_buf_add(out, names + k, strlen(names + k) + 1);
+	}
+	return out->err;
+}
+
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct vex_fs *fs = fs_of(req);
+	struct inode *i = inode_of(req, ino);
+	AUTO_OBJ struct objref o = OBJREF_INIT;
+	AUTO_BUF struct vex_buf out = { 0 };
+	vex_err err = 0;
+
+	if (i->kind == I_BACKED) {
+		err = obj_get(fs, i, -1, &o);
+		if (!err)
+			err = list_backing(o.obj.fd, !fuse_req_ctx(req)->uid, &out);
+		if (!err && may_carry(i))
+			err = vex_engine_xattr_list(fs->engine, &o.obj, &out);
+		err = err ? err : out.err;
+	}
+	reply_bytes(req, err, out.data ? out.data : "", out.len, size);
+}
