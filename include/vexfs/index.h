@@ -99,9 +99,24 @@ vex_err vex_hnsw_remove(struct vex_hnsw *h, uint32_t slot) VEX_CHECKED;
  * wait meanwhile, searches do not. -ENOMEM: done in part, call again. */
 vex_err vex_hnsw_sweep(struct vex_hnsw *h, void (*released)(void *arg, uint32_t slot),
 		       void *arg) VEX_CHECKED;
+/* Links to what cannot be reached; a sweep ends with the same. For after a build. */
+vex_err vex_hnsw_connect(struct vex_hnsw *h) VEX_CHECKED;
+/* A number kept with the graph, also in its file: the stop rule its user found right. */
+float vex_hnsw_widen(const struct vex_hnsw *h);
+void vex_hnsw_set_widen(struct vex_hnsw *h, float w);
 uint64_t vex_hnsw_nodes(const struct vex_hnsw *h);   /* live */
 uint64_t vex_hnsw_removed(const struct vex_hnsw *h); /* waiting for a sweep */
 uint64_t vex_hnsw_bytes(const struct vex_hnsw *h);
+
+uint64_t vex_hnsw_slots(const struct vex_hnsw *h); /* nodes are below this */
+bool vex_hnsw_has(const struct vex_hnsw *h, uint32_t slot); /* live */
+
+/* Writes the graph, which stands at change `lsn`, to fd; inserts wait, searches do not.
+ * -EBUSY: removed nodes are to be swept first. */
+vex_err vex_hnsw_save(struct vex_hnsw *h, int fd, uint32_t space, uint64_t lsn) VEX_CHECKED;
+/* Into a graph just made, with the same options. -EUCLEAN: not ours, or damaged; after an
+ * error the graph is only good for vex_hnsw_free. */
+vex_err vex_hnsw_load(struct vex_hnsw *h, int fd, uint32_t space, uint64_t *lsn) VEX_CHECKED;
 
 /* What the validator counts; all of them zero in a sound graph. */
 struct vex_hnsw_flaws {

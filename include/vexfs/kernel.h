@@ -32,13 +32,14 @@ void vex_kernel_init(void);
 /* Name of the OpenBLAS core in force, as "SkylakeX". */
 const char *vex_kernel_core(void);
 
-/* Square root of the sum of squares, summed in double. */
+/* The sum of squares, in double, and its square root. */
+double vex_square(const float *v, uint32_t dim);
 double vex_norm(const float *v, uint32_t dim);
 
 /* Exact distance of one pair: `metric` as SPEC section 3, clamped to the finite
- * float range; cosine and l2 never below 0. nq: vex_norm(q). */
+ * float range; cosine and l2 never below 0, and 0 for equal vectors. qq: vex_square(q). */
 float vex_distance(enum vex_metric metric, const float *q, const float *v,
-		   uint32_t dim, double nq);
+		   uint32_t dim, double qq);
 
 /* dots[i] = <q, rows[i]>, i < n; rows contiguous, n x dim (cblas_sgemv). */
 void vex_dots(const float *q, const float *rows, size_t n, uint32_t dim,

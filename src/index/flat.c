@@ -24,7 +24,7 @@ struct scan {
 	void *arg;
 	struct vex_scan_stats stats;
 	float *dots;	/* QUERIES_MAX x BLOCK */
-	double *qnorms; /* of the queries under way */
+	double *squares; /* of the queries under way: <q, q> */
 };
 
 static const float *row_at(const struct vex_rows *r, uint64_t slot)
@@ -69,11 +69,11 @@ static size_t run_at(const struct vex_rows *r, uint64_t slot)
 }
 
 /* One row that may belong to the answer: the exact number, the callback, the heap. */
-static vex_err consider(struct scan *s, struct vex_topk *t, const float *q, double nq,
+static vex_err consider(struct scan *s, struct vex_topk *t, const float *q, double qq,
 			uint64_t slot)
 {
 	const struct vex_rows *r = s->rows;
-	float d = vex_distance(r->metric, q, row_at(r, slot), r->dim, nq);
+	float d = vex_distance(r->metric, q, row_at(r, slot), r->dim, qq);
 	uint64_t file;
 	int rc;
 
@@ -102,11 +102,12 @@ static uint64_t live_bits(const struct vex_rows *r, uint64_t first, unsigned n)
 
 /* The block's inner products with one query against its answer so far, 64 at a time;
  * the cut follows the answer as it gets better. */
-static vex_err sift(struct scan *s, struct vex_topk *t, const float *q, double nq,
+static vex_err sift(struct scan *s, struct vex_topk *t, const float *q, double qq,
 		    uint64_t first, size_t n, const float *dots)
 {
 	const struct vex_rows *r = s->rows;
 	float limit = vex_topk_limit(t);
+	double nq = sqrt(qq);
 	struct vex_cut cut = vex_cut_make(r->metric, limit, r->dim, nq);
 
 	for (size_t i = 0; i < n; i += 64) {
@@ -116,7 +117,7 @@ static vex_err sift(struct scan *s, struct vex_topk *t, const float *q, double n
 		mask &= live_bits(r, first + i, m);
 		for (; mask; mask &= mask - 1) {
 			unsigned bit = (unsigned)__builtin_ctzll(mask);
-			vex_err err = consider(s, t, q, nq, first + i + bit);
+			vex_err err = consider(s, t, q, qq, first + i + bit);
 
 			if (err)
 				return err;
@@ -140,7 +141,7 @@ static vex_err scan_block(struct scan *s, const float *qs, size_t nq, struct vex
 		vex_dots_batch(qs, nq, row_at(r, first), n, r->dim, s->dots);
 	s->stats.distances += n * nq;
 	for (size_t j = 0; j < nq; j++) {
-		vex_err err = sift(s, t[j], qs + j * r->dim, s->qnorms[j], first, n,
+		vex_err err = sift(s, t[j], qs + j * r->dim, s->squares[j], first, n,
 				   s->dots + j * n);
 
 		if (err)
@@ -155,7 +156,7 @@ static vex_err scan_all(struct scan *s, const float *qs, size_t nq, struct vex_t
 	uint64_t slot = next_live(s->rows, 0);
 
 	for (size_t j = 0; j < nq; j++)
-		s->qnorms[j] = vex_norm(qs + j * s->rows->dim, s->rows->dim);
+		s->squares[j] = vex_square(qs + j * s->rows->dim, s->rows->dim);
 	while (slot < s->rows->slots) {
 		size_t n = run_at(s->rows, slot);
 		vex_err err;
@@ -181,7 +182,7 @@ vex_err vex_flat_search(const struct vex_rows *rows, const float *queries, size_
 	AUTO_FREE float *dots = malloc((BLOCK * sizeof(float) + sizeof(double)) * group);
 	if (!dots)
 		return -ENOMEM;
-	s.qnorms = (double *)(void *)dots;
+	s.squares = (double *)(void *)dots;
 	s.dots = dots + 2 * group;
 	for (size_t j = 0; j < nq && !err; j += group) {
 		size_t n = nq - j < group ? nq - j : group;

@@ -240,8 +240,10 @@ static void drop_gone(const struct vex_hnsw *h, struct pool *p)
 	p->n = n;
 }
 
+/* Returns the node nearest to it, where the next layer starts; *links grows by what it was
+ * given. */
 static uint32_t connect(struct vex_hnsw *h, struct context *c, uint32_t slot, uint32_t level,
-			uint32_t entry)
+			uint32_t entry, uint32_t *links)
 {
 	struct beam b = { .level = level, .ef = h->ef_construction, .widen = -1 };
 	uint32_t n, ids[256], nearest, linked = 0;
@@ -262,6 +264,7 @@ static uint32_t connect(struct vex_hnsw *h, struct context *c, uint32_t slot, ui
 		linked += link_back(h, c, ids[i], level, slot);
 	if (n && !linked)
 		link_splice(h, ids[0], slot, level);
+	*links = n;
 	return nearest;
 }
 
@@ -285,7 +288,7 @@ static bool first_node(struct vex_hnsw *h, uint32_t slot, uint32_t level)
 static void link_in(struct vex_hnsw *h, struct context *c, uint32_t slot, uint32_t level)
 {
 	uint64_t e = h->entry;
-	uint32_t was_top = (uint32_t)(e >> 32), top = was_top, node = (uint32_t)e;
+	uint32_t was_top = (uint32_t)(e >> 32), top = was_top, node = (uint32_t)e, links = 0;
 
 	vex_sq8_query_rec(h->metric, codes_of(h, slot), h->dim, c->query, &c->q);
 	if (top > level)
@@ -293,8 +296,9 @@ static void link_in(struct vex_hnsw *h, struct context *c, uint32_t slot, uint32
 	if (top > level)
 		top = level;
 	for (uint32_t l = top + 1; l > 0; l--)
-		node = connect(h, c, slot, l - 1, node);
-	if (level > was_top)
+		node = connect(h, c, slot, l - 1, node, &links);
+	/* Nothing leads away from a node without links: no place to start from. */
+	if (level > was_top && links)
 		raise_entry(h, slot, level);
 }
 
@@ -312,9 +316,11 @@ static vex_err insert_locked(struct vex_hnsw *h, uint32_t slot, const float *v)
 	err = upper_rows(h, slot, level);
 	if (!err) {
 		vex_sq8_encode(h->metric, v, h->dim, codes_of(h, slot));
+		/* A node before it is linked: what is inserted at the same time must be
+		 * able to link to it. */
+		*level_of(h, slot) = (uint8_t)(level + 1);
 		if (!first_node(h, slot, level))
 			link_in(h, c, slot, level);
-		*level_of(h, slot) = (uint8_t)(level + 1);
 		h->nodes++;
 	}
 	context_put(h, c);
@@ -358,6 +364,23 @@ vex_err vex_hnsw_remove(struct vex_hnsw *h, uint32_t slot)
 	return 0;
 }
 
+float vex_hnsw_widen(const struct vex_hnsw *h)
+{
+	uint32_t bits = atomic_load(&h->widen);
+	float w;
+
+	memcpy(&w, &bits, sizeof(w));
+	return w;
+}
+
+void vex_hnsw_set_widen(struct vex_hnsw *h, float w)
+{
+	uint32_t bits;
+
+	memcpy(&bits, &w, sizeof(bits));
+	atomic_store(&h->widen, bits);
+}
+
 uint64_t vex_hnsw_removed(const struct vex_hnsw *h)
 {
 	return h->removed;
@@ -385,7 +408,7 @@ static vex_err finish(const struct vex_rows *rows, const float *query, struct co
 		      uint32_t n, struct vex_topk *t, vex_accept_fn accept, void *arg,
 		      struct vex_scan_stats *stats)
 {
-	double nq = vex_norm(query, rows->dim);
+	double qq = vex_square(query, rows->dim);
 
 	for (uint32_t i = 0; i < n; i++)
 		prefetch_row(rows, c->pool.id[i] & ~EXPANDED);
@@ -398,7 +421,7 @@ static vex_err finish(const struct vex_rows *rows, const float *query, struct co
 
 		if (slot >= rows->slots || !(rows->live[slot >> 6] >> (slot & 63) & 1))
 			continue;
-		d = vex_distance(rows->metric, query, v, rows->dim, nq);
+		d = vex_distance(rows->metric, query, v, rows->dim, qq);
 		stats->exact++;
 		if (!(d <= vex_topk_limit(t)))
 			continue;

@@ -30,6 +30,8 @@ struct region {
 	size_t used, reserved; /* bytes */
 };
 vex_err region_grow(struct region *r, size_t bytes) VEX_CHECKED;
+/* The bytes of a file at `offset`, copy-on-write, in an empty region. */
+vex_err region_map(struct region *r, int fd, uint64_t offset, uint64_t bytes) VEX_CHECKED;
 void region_free(struct region *r);
 
 struct context;
@@ -62,6 +64,7 @@ struct vex_hnsw {
 
 	_Atomic uint32_t upper_used; /* rows handed out */
 	_Atomic uint64_t nodes, removed;
+	_Atomic uint32_t widen; /* bits of the float; kept for the user, and in the file */
 
 	/* rows of upper layers that are free again, by number of layers; under entry_lock: */
 	struct spare *spare[LEVELS];

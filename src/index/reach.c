@@ -141,6 +141,24 @@ vex_err reach_all(struct vex_hnsw *h, struct context *c, uint64_t *unreached)
 	return err;
 }
 
+vex_err vex_hnsw_connect(struct vex_hnsw *h)
+{
+	SCOPED_WRLOCK(&h->life);
+	SCOPED_RDLOCK(&h->graph);
+	struct context *c;
+	uint64_t unreached;
+	vex_err err;
+
+	if (!h->cap)
+		return 0;
+	err = context_get(h, h->ef_construction, &c);
+	if (err)
+		return err;
+	err = reach_all(h, c, &unreached);
+	context_put(h, c);
+	return err;
+}
+
 /* ---- the validator ------------------------------------------------------------------- */
 
 static uint64_t check_row(const struct vex_hnsw *h, uint32_t node, uint32_t level,

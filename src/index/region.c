@@ -52,6 +52,23 @@ vex_err region_grow(struct region *r, size_t bytes)
 	return 0;
 }
 
+vex_err region_map(struct region *r, int fd, uint64_t offset, uint64_t bytes)
+{
+	/* Whole steps, so that growing goes on behind it; the last pages are anonymous. */
+	size_t used = (bytes + STEP - 1) & ~(STEP - 1);
+	vex_err err;
+
+	if (!bytes)
+		return 0;
+	err = region_grow(r, used);
+	if (err)
+		return err;
+	if (mmap(r->base, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd,
+		 (off_t)offset) == MAP_FAILED)
+		return -errno;
+	return 0;
+}
+
 void region_free(struct region *r)
 {
 	if (r->base)

@@ -78,20 +78,26 @@ CLONES static double square_distance(const float *a, const float *b, uint32_t n)
 	return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
 }
 
+double vex_square(const float *v, uint32_t dim)
+{
+	return dot(v, v, dim);
+}
+
 double vex_norm(const float *v, uint32_t dim)
 {
 	return sqrt(dot(v, v, dim));
 }
 
 float vex_distance(enum vex_metric metric, const float *q, const float *v, uint32_t dim,
-		   double nq)
+		   double qq)
 {
 	double d, vv;
 
 	switch (metric) {
 	case VEX_COSINE:
 		d = dot_and_square(q, v, dim, &vv);
-		d = 1.0 - d / (nq * sqrt(vv));
+		/* One root of the product: of equal vectors it is the product itself. */
+		d = 1.0 - d / sqrt(qq * vv);
 		/* Rounding can leave the range of a cosine by an ulp. */
 		return (float)(d < 0 ? 0 : d > 2 ? 2 : d);
 	case VEX_L2:

@@ -88,7 +88,7 @@ static size_t oracle(struct set *s, const float *q, uint32_t k, uint32_t per_fil
 		if (!(s->live[i / 64] >> (i % 64) & 1) || s->refused[s->file[i]])
 			continue;
 		all[n++] = (struct vex_hit){
-			.distance = vex_distance(s->metric, q, v, s->dim, vex_norm(q, s->dim)),
+			.distance = vex_distance(s->metric, q, v, s->dim, vex_square(q, s->dim)),
 			.slot = i,
 			.file = s->file[i],
 		};

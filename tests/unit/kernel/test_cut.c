@@ -38,7 +38,7 @@ static void never_loses(enum vex_metric metric, uint32_t dim, float scale, unsig
 	vex_dots(q, rows, 64, dim, dots);
 	for (int i = 0; i < 64; i++) {
 		norms[i] = (float)vex_norm(rows + i * dim, dim);
-		d[i] = vex_distance(metric, q, rows + i * dim, dim, nq);
+		d[i] = vex_distance(metric, q, rows + i * dim, dim, vex_square(q, dim));
 	}
 	for (int l = 0; l < 64; l++) {
 		struct vex_cut cut = vex_cut_make(metric, d[l], dim, nq);

@@ -35,7 +35,7 @@ static void check_dim(enum vex_metric metric, uint32_t dim, unsigned *seed)
 	}
 	for (size_t i = 0; i < N; i++) {
 		const float *x = v + ids[i] * dim;
-		double d = (double)vex_distance(metric, q, x, dim, vex_norm(q, dim));
+		double d = (double)vex_distance(metric, q, x, dim, vex_square(q, dim));
 		double tol = 0.02 * vex_norm(q, dim) * vex_norm(x, dim) + 0.02;
 
 		if (metric == VEX_L2) {
