@@ -264,6 +264,10 @@ static int import_rows(struct import *i)
 
 	while (!err && !interrupted) {
 		got = reader_next(&i->reader, &i->record);
+		if (got < 0 && i->reader.bad_row && i->skip_bad) {
+			i->bad++;
+			continue;
+		}
 		if (got <= 0)
 			break;
 		err = import_row(i);

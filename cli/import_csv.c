@@ -186,6 +186,16 @@ static void learn(struct csv *c)
 	c->have = false;
 }
 
+/* The line is read past: the next one may be good. */
+static int bad_line(struct reader *r, const char *what)
+{
+	struct csv *c = r->state;
+
+	c->have = false;
+	r->bad_row = true;
+	return wrong(r, what);
+}
+
 /* Makes sure that a line of numbers is ahead: 1, 0 at the end, -1. */
 static int look_ahead(struct reader *r)
 {
@@ -201,7 +211,7 @@ static int look_ahead(struct reader *r)
 			learn(c);
 	}
 	if (c->ahead.n != c->columns)
-		return wrong(r, "another number of fields than in the first line");
+		return bad_line(r, "another number of fields than in the first line");
 	return 1;
 }
 
@@ -218,13 +228,13 @@ static int take_row(struct reader *r, struct record *rec)
 		if (c->roles[i] != ROLE_NUMBER)
 			continue;
 		if (!number(field(c, i), &v))
-			return wrong(r, "a field is not a number");
+			return bad_line(r, "a field is not a number");
 		matrix_push(m, v);
 	}
 	m->cols = m->n - before;
 	m->rows++;
 	c->have = false;
-	return m->cols ? 1 : wrong(r, "no numbers");
+	return m->cols ? 1 : bad_line(r, "no numbers");
 }
 
 static const char *column(const struct csv *c, enum role role)

@@ -128,7 +128,13 @@ static int jsonl_next(struct reader *r, struct record *rec)
 	while ((len = getline(&s->line, &s->room, r->f)) >= 0) {
 		r->line++;
 		if (s->line[strspn(s->line, " \t\r\n")])
-			return object(r, (size_t)len, rec);
+			break;
+	}
+	if (len >= 0) {
+		int got = object(r, (size_t)len, rec);
+
+		r->bad_row = got < 0;
+		return got;
 	}
 	if (!ferror(r->f))
 		return 0;

@@ -75,14 +75,18 @@ int reader_next(struct reader *r, struct record *rec)
 
 	rec->path = rec->space = rec->key = NULL;
 	rec->rows.n = rec->rows.rows = rec->rows.cols = 0;
+	r->bad_row = false;
 	got = r->ops->next(r, rec);
-	if (got <= 0)
+	if (got <= 0) {
+		r->done += r->bad_row;
 		return got;
+	}
 	rec->number = r->done++;
 	if (all_finite(&rec->rows))
 		return 1;
 	cli_error("%s: row %llu: a number is not finite", r->name,
 		  (unsigned long long)rec->number);
+	r->bad_row = true;
 	return -1;
 }
 

@@ -39,6 +39,7 @@ struct reader {
 	uint64_t done;    /* records given */
 	uint64_t line;    /* of text forms, from 1 */
 	uint32_t dim;     /* of binary forms */
+	bool bad_row;     /* next failed at this row alone: it may be called again */
 	void *state;      /* of the format */
 };
 

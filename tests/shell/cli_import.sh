@@ -134,6 +134,16 @@ echo '{"path":"plain","space":"fresh","key":"z","vector":[1,2,3]}' | check "a li
 	vexctl import --format jsonl -
 equal "and key" 1,2,3 "$(vexctl get plain --space fresh --key z)"
 
+# A row that does not parse is one row, not the end.
+printf '%s\n' '{"path":"sb1","vector":[1,2]}' '{"path":"sb2","vector":[1,"x"]}' '{"path":"sb3","vector":[]}' \
+	'{"path":"sb4","vector":[1,3]}' >"$T/sb.jsonl"
+exits "skip bad jsonl rows" 2 vexctl import --space sb --skip-bad "$T/sb.jsonl"
+equal "the others are in" 1,3 "$(vexctl get sb4 --space sb)"
+printf '%s\n' sc1,1,2 sc2,1 sc3,1,x sc4,1,3 >"$T/sc.csv"
+exits "skip bad csv lines" 2 vexctl import --space sb --skip-bad "$T/sc.csv"
+equal "the others too" 1,3 "$(vexctl get sc4 --space sb)"
+exits "without it, the first bad row ends it" 2 vexctl import --space sb2 "$T/sb.jsonl"
+
 # ---- names ---------------------------------------------------------------------------------
 head -c 160 "$T/r.fvecs" >"$T/five.fvecs"
 mkdir "$MNT/w" "$MNT/w/sub" && : >"$MNT/w/sub/there"
