@@ -163,9 +163,8 @@ static const struct setting settings[] = {
 /* For the kernel, by way of libfuse; and what mount(8) and fstab say for themselves.
  * (`sync` and `async` without a value are the mount flags.) */
 static const char *const to_kernel[] = {
-	"allow_other", "ro",      "rw",      "nosuid",     "suid",
-	"nodev",       "dev",     "noexec",  "exec",       "sync",
-	"async",       "dirsync", "noatime", "nodiratime", NULL,
+	"allow_other", "ro",   "rw",    "nosuid",  "suid",    "nodev", "dev",
+	"noexec",      "exec", "async", "dirsync", "noatime", "sync",  NULL,
 };
 static const char *const ignored[] = {
 	"default_permissions",
@@ -181,9 +180,19 @@ static const char *const ignored[] = {
 	"_netdev",
 	"atime",
 	"diratime",
+	"nodiratime", /* times of access are the backing filesystem's business */
 	"relatime",
+	"norelatime",
 	"strictatime",
+	"nostrictatime",
 	"lazytime",
+	"nolazytime",
+	"iversion",
+	"noiversion",
+	"mand",
+	"nomand",
+	"silent",
+	"loud",
 	NULL,
 };
 
@@ -249,6 +258,7 @@ static int take_options(struct options *o, char *list)
 
 static const char usage[] =
     "usage: vexfs [-f] [-d] [-s] [-o OPTIONS] STORE MOUNTPOINT\n"
+    "       vexfs --fsck [--repair] STORE\n"
     "\n"
     "Shows the directory STORE at MOUNTPOINT, with vectors on its files and search.\n"
     "MOUNTPOINT may be STORE itself. Unmount with fusermount3 -u MOUNTPOINT.\n"

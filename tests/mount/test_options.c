@@ -266,7 +266,7 @@ OTEST(mount_options_reach_the_kernel)
 	vm_puts(vm_store(&m, "prog"), "#!/bin/sh\nexit 0\n");
 	cr_assert(chmod(vm_store(&m, "prog"), 0755) == 0);
 	vm_up(&m, "ro,noexec,noauto,user,nofail,_netdev,x-systemd.automount,nosuid,nodev,"
-		  "default_permissions,defaults,noatime,comment=x");
+		  "default_permissions,defaults,noatime,nodiratime,silent,comment=x");
 	cr_assert(open(vm_at(&m, "new"), O_CREAT | O_RDWR, 0644) < 0 && errno == EROFS);
 	cr_assert(access(vm_at(&m, "prog"), X_OK) != 0);
 	cr_assert_eq(vm_sh(&m, 10, "findmnt -n -o OPTIONS $M | grep ^ro,.*noexec"), 0);
