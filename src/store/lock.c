@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One daemon a store: an OFD lock on STORE/.vexfs/lock, which holds as text who has it:
+ * One daemon a store: a flock on the directory STORE/.vexfs, and an OFD lock on the file
+ * `lock` in it, which holds as text who has it:
  *
  *	pid 1234
  *	state live		or: closing, closed
@@ -11,6 +12,7 @@
  * closing, or whose mountpoint is no mount any more, is waited for; any other is not.
  */
 #include <fcntl.h>
+#include <sys/file.h>
 #include <time.h>
 #include "store_i.h"
 
@@ -105,26 +107,43 @@ static char *escape(const char *path)
 	return b.err ? NULL : take_ptr(&b.data);
 }
 
-static vex_err try_lock(int fd)
+static vex_err ofd_lock(int fd, short type)
 {
-	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct flock fl = { .l_type = type, .l_whence = SEEK_SET };
 
 	if (!fcntl(fd, F_OFD_SETLK, &fl))
 		return 0;
 	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
 }
 
+/* The file tells who; the directory is locked as well, for people remove lock files. */
+static vex_err try_lock(struct vex_store *s)
+{
+	vex_err err = ofd_lock(s->lockfd, F_WRLCK);
+
+	if (err || !flock(s->dirfd, LOCK_EX | LOCK_NB))
+		return err;
+	err = errno == EWOULDBLOCK ? -EBUSY : -errno;
+	if (ofd_lock(s->lockfd, F_UNLCK))
+		vex_warn("%s/" FMT_DIR "/" FMT_LOCK ": cannot be unlocked", s->path);
+	return err;
+}
+
 /* -EBUSY: somebody has it and stays; -EAGAIN: somebody has it and is going. */
 static vex_err look(struct vex_store *s, struct vex_problem *problem)
 {
 	struct holder h;
-	vex_err err = try_lock(s->lockfd);
+	vex_err err = try_lock(s);
 
 	if (err != -EBUSY)
 		return err;
 	read_holder(s->lockfd, &h);
-	problem_set(problem, "%.180s is served by vexfs pid %ld at %.180s", s->path,
-		    h.pid, h.mountpoint ? h.mountpoint : "(no mountpoint)");
+	if (h.pid)
+		problem_set(problem, "%.180s is served by vexfs pid %ld at %.180s", s->path,
+			    h.pid, h.mountpoint ? h.mountpoint : "(no mountpoint)");
+	else
+		problem_set(problem, "%.180s is served by another vexfs, whose lock file was "
+				     "removed", s->path);
 	if (h.closing || (h.mountpoint && !is_mounted(h.mountpoint)))
 		err = -EAGAIN;
 	holder_free(&h);
@@ -198,4 +217,20 @@ vex_err lock_take(struct vex_store *s, uint32_t wait_ms, const char *mountpoint,
 	}
 	lock_state(s, "live");
 	return 0;
+}
+
+vex_err lock_look(struct vex_store *s, struct vex_problem *problem)
+{
+	vex_err err;
+
+	s->lockfd = openat(s->dirfd, FMT_LOCK, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (s->lockfd < 0 && errno == ENOENT)
+		return 0;
+	err = s->lockfd < 0 ? -errno : look(s, problem);
+	if (err == -EAGAIN)
+		err = -EBUSY;
+	if (err && err != -EBUSY)
+		problem_set(problem, "%.180s/" FMT_DIR "/" FMT_LOCK ": %s", s->path,
+			    strerror(-err));
+	return err;
 }

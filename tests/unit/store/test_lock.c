@@ -136,3 +136,17 @@ Test(lock, nonsense_in_the_file)
 	close(fd);
 	fix_open(&f);
 }
+
+Test(lock, a_removed_lock_file_opens_no_door)
+{
+	struct fix g = f;
+	char path[160];
+
+	fix_open(&f);
+	snprintf(path, sizeof(path), "%s/.vexfs/lock", f.dir);
+	cr_assert_eq(unlink(path), 0);
+	cr_expect_eq(fix_try(&g), -EBUSY);
+	fix_close(&f);
+	cr_expect_eq(fix_try(&g), 0);
+	vex_store_close(g.s);
+}
