@@ -187,8 +187,9 @@ bad $S --vector 0,0
 bad --space nope --vector 1,0
 bad --space 'B AD' --vector 1,0
 bad --vector 1,2,3,4,5
-for later in --text --where --recall; do
+for later in --text --recall; do
 	bad $S --vector 1,0 $later x
 done
-bad $S --vector 1,0 --explain
+bad $S --vector 1,0 --explain=1
+bad $S --vector 1,0 --where ''
 finish
