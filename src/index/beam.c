@@ -11,8 +11,10 @@ static inline uint32_t ops_unseen(const uint64_t *seen, const uint32_t *row, uin
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < room; i++) {
+		/* Acquire: whoever wrote the link had written the record before it. (The
+		 * AVX-512 version has that from x86's order of loads.) */
 		uint32_t id = atomic_load_explicit((const _Atomic uint32_t *)&row[i],
-						   memory_order_relaxed);
+						   memory_order_acquire);
 
 		if (id == NONE)
 			break;
@@ -111,7 +113,7 @@ uint32_t beam_descend(const struct vex_hnsw *h, struct context *c, uint32_t entr
 
 			moved = false;
 			for (; n < room; n++) {
-				uint32_t id = atomic_load_explicit(&row[n], memory_order_relaxed);
+				uint32_t id = atomic_load_explicit(&row[n], memory_order_acquire);
 
 				if (id == NONE)
 					break;

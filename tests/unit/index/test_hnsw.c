@@ -105,7 +105,8 @@ static size_t nearest(struct field *f, const float *q, uint32_t k, const struct 
 	else
 		cr_assert_eq(vex_flat_search(&f->rows, q, 1, &t, take, NULL, NULL, &st), 0);
 	h = vex_topk_sorted(t, &n);
-	memcpy(out, h, n * sizeof(*out));
+	if (n)
+		memcpy(out, h, n * sizeof(*out));
 	vex_topk_free(t);
 	return n;
 }
