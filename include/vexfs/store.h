@@ -245,6 +245,11 @@ static inline void vex_cleanup_reader(struct vex_reader **r)
 }
 #define AUTO_READER __attribute__((cleanup(vex_cleanup_reader)))
 
+/* Between these all reads see one moment, and cost half: for many small reads in a row.
+ * Without memory or luck begin does nothing. */
+void vex_reader_begin(struct vex_reader *r);
+void vex_reader_end(struct vex_reader *r);
+
 struct vex_attach {
 	uint64_t lsn, node, slot;
 	uint32_t space, rows;
@@ -324,8 +329,8 @@ struct vex_problem {
  * Opens, or makes, STORE/.vexfs below rootfd (borrowed for the life of the
  * store). Takes the store's lock: -EBUSY where another live daemon has it.
  * Damage in the catalog refuses (-EIO or -EUCLEAN); damaged rows are reported
- * (log, counts) and kept out of views. `problem` may be NULL; text in it after a
- * success is a warning to pass on. Needs a deep stack, as does vex_store_close.
+ * (log, counts, vex_store_problems) and kept out of views. `problem` may be NULL; text in
+ * it after a success is a warning to pass on: the first damage, by file and slot. Needs a deep stack, as does vex_store_close.
  *
  * After a power loss (the machine has another boot id than when the store was last
  * open) a store whose last commits name rows that never reached the device goes back
@@ -349,11 +354,118 @@ struct vex_store_status {
 	uint64_t lsn, durable_lsn;
 	uint64_t catalog_bytes, slot_bytes;
 	uint64_t commits, groups; /* since open */
+	uint64_t problems;	  /* damaged rows and files found since open */
 	bool failed;		  /* a sync failed: read-only until remount */
 };
 void vex_store_status(struct vex_store *s, struct vex_store_status *out);
 
+/* The first damaged rows and files that were found since open, at most 16, one line
+ * each: "STORE/.vexfs/spaces/1.rows: slot 14: checksum mismatch". `fn` must not call the
+ * store. */
+void vex_store_problems(struct vex_store *s, void (*fn)(void *arg, const char *line),
+			void *arg);
+
 /* Device and inode of STORE/.vexfs, and its descriptor (borrowed). */
 int vex_store_dirfd(struct vex_store *s);
+
+/* ---- filters ---------------------------------------------------------------- */
+
+/*
+ * An expression over the attributes of one file: name path size mtime uid gid mode and
+ * xattr.NAME (the xattr user.NAME), with = != < <= > >= AND OR NOT IN LIKE GLOB IS NULL
+ * and parentheses; docs/vexctl.1 has the language. Needs a deep stack; a filter is for
+ * one thread at a time, and for one search: it stops with -ETIMEDOUT after a minute.
+ */
+#define VEX_FILTER_MAX 4096u
+
+enum vex_filter_kind {
+	VEX_FILTER_NAME,
+	VEX_FILTER_PATH,
+	VEX_FILTER_SIZE,
+	VEX_FILTER_MTIME,
+	VEX_FILTER_UID,
+	VEX_FILTER_GID,
+	VEX_FILTER_MODE,
+	VEX_FILTER_XATTR,
+};
+static inline bool vex_filter_numeric(enum vex_filter_kind k)
+{
+	return k >= VEX_FILTER_SIZE && k <= VEX_FILTER_MODE;
+}
+
+struct vex_filter_col {
+	enum vex_filter_kind kind;
+	char *xattr; /* its full name, "user.lang"; NULL in the other kinds */
+};
+
+struct vex_filter_value {
+	enum { VEX_FILTER_NULL, VEX_FILTER_INT, VEX_FILTER_REAL, VEX_FILTER_TEXT } type;
+	int64_t i;
+	double d;
+	const char *text; /* stays until the next value is asked for */
+	size_t len;
+};
+
+/* Gives one value of the file under test. An error ends the test with it. */
+typedef vex_err (*vex_filter_get)(void *arg, const struct vex_filter_col *col,
+				  struct vex_filter_value *out);
+
+struct vex_filter;
+/* -EINVAL: `problem` has a sentence that names the place as an offset in bytes. */
+vex_err vex_filter_new(const char *expr, struct vex_filter **out,
+		       struct vex_problem *problem) VEX_CHECKED;
+void vex_filter_free(struct vex_filter *f);
+/* 1: the file matches, 0: not, or a negative errno. */
+int vex_filter_test(struct vex_filter *f, vex_filter_get get, void *arg) VEX_CHECKED;
+
+/* ---- checking an unmounted store ------------------------------------------------- */
+
+/*
+ * A store that nobody serves, opened to be looked at: nothing in it is written, neither
+ * by opening nor by closing; a WAL that a crash left is read where it lies. The lock is
+ * held until closed. For one thread, with a deep stack.
+ */
+struct vex_check;
+
+enum vex_fix {
+	VEX_FIX_NONE,  /* cannot be made good without losing something */
+	VEX_FIX_OPEN,  /* opening the store for use makes it good */
+	VEX_FIX_NAME,  /* VEX_NAME_DEL of (parent, name, node) */
+	VEX_FIX_REPUT, /* the attachment `lsn` has its text still: put it again */
+};
+
+struct vex_finding {
+	const char *text; /* one line: file, record, what is wrong; not kept */
+	enum vex_fix fix;
+	uint64_t node, parent, lsn;
+	const char *name; /* NUL-ended */
+};
+/* A non-zero return ends the check and is returned. */
+typedef vex_err (*vex_finding_fn)(void *arg, const struct vex_finding *f);
+
+struct vex_check_counts {
+	uint64_t spaces, attachments, rows;
+};
+
+/* -EBUSY: it is being served (one that closes is waited for, up to 30 s); -ENOENT: no
+ * store there; -EUCLEAN: a catalog that cannot be
+ * read. `problem` has a sentence. */
+vex_err vex_check_open(int rootfd, struct vex_check **out,
+		       struct vex_problem *problem) VEX_CHECKED;
+void vex_check_close(struct vex_check *c);
+/* The catalog in itself, then every slot file and every row that is named. -EUCLEAN: the
+ * catalog is such that the rest cannot be looked at; that was a finding. */
+vex_err vex_check_run(struct vex_check *c, vex_finding_fn fn, void *arg,
+		      struct vex_check_counts *counts) VEX_CHECKED;
+/* All nodes by id, with how many attachments each has; all names by parent and name. */
+vex_err vex_check_nodes(struct vex_check *c,
+			vex_err (*fn)(void *, const struct vex_node *, uint64_t attached),
+			void *arg) VEX_CHECKED;
+vex_err vex_check_names(struct vex_check *c,
+			vex_err (*fn)(void *, uint64_t parent, const char *name,
+				      uint32_t len, uint64_t node),
+			void *arg) VEX_CHECKED;
+/* The path the catalog has for a node, appended ("#ID" where it has none). */
+void vex_check_path(struct vex_check *c, uint64_t node, struct vex_buf *out);
 
 #endif

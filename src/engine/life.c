@@ -14,6 +14,8 @@
  * link count after the call is the answer to "was that the last name", also when two
  * callers remove two links of one file at the same time.
  *
+ * Where the catalog cannot take the intent, the removal goes on without (late.c).
+ *
  * Files without a mark and directories that are no nodes take no part in this: the
  * quick tests at the top keep an `rm -r` of ordinary files away from the catalog.
  */
@@ -37,7 +39,7 @@ bool life_concerns(struct vex_engine *e, int dirfd, const char *name,
 vex_err life_node_at(struct vex_engine *e, int dirfd, const char *name, int *fd,
 		     uint64_t *node)
 {
-	AUTO_CLOSE int own = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	AUTO_CLOSE int own = vex_openat(dirfd, name, O_PATH | O_NOFOLLOW, 0);
 	struct vex_obj o = { .fd = own, .dirfd = dirfd, .name = name };
 	vex_err err;
 
@@ -72,15 +74,15 @@ vex_err removal_prepare(struct vex_engine *e, int dirfd, const char *name,
 void removal_settle(struct vex_engine *e, struct vex_removal *r, vex_err result,
 		    bool open, struct changes *l)
 {
+	bool nameless, intent = r->last && !r->late;
 	struct stat st = { 0 };
-	bool nameless;
 
 	if (!r->node)
 		return;
 	nameless = fstat(r->fd, &st) ? r->last : !st.st_nlink;
 	if (result) {
 		/* Nameless all the same: another caller was quicker. */
-		if (r->last && !nameless)
+		if (intent && !nameless)
 			change_state(l, r->node, VEX_LIVE);
 		return;
 	}
@@ -88,12 +90,12 @@ void removal_settle(struct vex_engine *e, struct vex_removal *r, vex_err result,
 	if (!nameless) {
 		if (r->parent)
 			change_name(l, VEX_NAME_DEL, r->node, r->parent, r->name);
-		if (r->last)
+		if (intent)
 			change_state(l, r->node, VEX_LIVE);
 	} else if (open) {
 		if (r->parent)
 			change_name(l, VEX_NAME_DEL, r->node, r->parent, r->name);
-		if (!r->last)
+		if (!intent)
 			change_state(l, r->node, VEX_GOING);
 	} else {
 		struct vex_change *c = changes_add(l, VEX_NODE_DROP);
@@ -161,6 +163,9 @@ vex_err vex_engine_unlink_begin(struct vex_engine *e, int dirfd, const char *nam
 	    !life_concerns(e, dirfd, name, &st))
 		return 0;
 	err = engine_deep(e, unlink_begin, &j);
+	r->late = err && late_may(e, err);
+	if (r->late)
+		err = 0;
 	if (err || !r->node)
 		removal_free(r);
 	return err == -ENOENT ? 0 : err;
@@ -170,9 +175,13 @@ static vex_err unlink_end(void *arg)
 {
 	struct unlink_job *j = arg;
 	AUTO_CHANGES struct changes l = { 0 };
+	vex_err err;
 
 	removal_settle(j->e, j->r, j->result, j->open, &l);
-	return changes_commit(j->e, &l);
+	err = changes_commit(j->e, &l);
+	if (!err)
+		(void)!late_settle(j->e);
+	return err;
 }
 
 void vex_engine_unlink_end(struct vex_engine *e, struct vex_removal *r, vex_err result,
@@ -187,8 +196,10 @@ void vex_engine_unlink_end(struct vex_engine *e, struct vex_removal *r, vex_err 
 	if (!result && !fstat(r->fd, &st) && S_ISDIR(st.st_mode))
 		life_forget_dir(e, r->fd);
 	err = engine_deep(e, unlink_end, &j);
-	if (err)
-		vex_warn("node %llu: its removal is settled at the next mount: %s",
+	if (err && !result)
+		late_add(e, r->node);
+	if (err && !late_may(e, err))
+		vex_warn("node %llu: its removal is settled later: %s",
 			 (unsigned long long)r->node, strerror(-err));
 	removal_free(r);
 }
@@ -313,6 +324,9 @@ vex_err vex_engine_link_begin(struct vex_engine *e, const struct vex_obj *o, int
 	flight_begin(e);
 	if (!node_known(e, o, &node) || node)
 		err = engine_deep(e, link_begin, &j);
+	/* The name is noted when the file is next looked at by it. */
+	if (err && late_may(e, err))
+		err = 0;
 	if (err)
 		flight_end(e);
 	return err;

@@ -34,4 +34,12 @@ enum linkage life_linkage(struct vex_engine *e, struct vex_reader *r, struct vex
 vex_err life_settle(struct vex_engine *e, struct vex_reader *r,
 		    uint64_t node) VEX_CHECKED;
 
+/* The catalog cannot take a removal or a name, but the file operation goes on: true
+ * for its errors, and says so, once. */
+bool late_may(struct vex_engine *e, vex_err err);
+/* This node is gone and has to be dropped. */
+void late_add(struct vex_engine *e, uint64_t node);
+/* [deep] For all of these; arg is the engine. */
+vex_err late_settle(void *arg) VEX_CHECKED;
+
 #endif

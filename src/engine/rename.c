@@ -12,6 +12,8 @@
  * mark lies in the inode, written before the rename, so in a journal before it. Where
  * nothing with attachments is replaced, the rename promises no more than the put did.
  *
+ * Where the catalog cannot take any of this, the rename goes on without (late.c).
+ *
  * Renaming a file onto another name of itself does nothing (POSIX), and both names
  * stay. *.vec names: to one, the content is taken in as if just written; from one,
  * what the content had given stays, stale.
@@ -89,6 +91,15 @@ static vex_err add_candidate(struct vex_engine *e, uint64_t node, int dirfd,
 	return l->err;
 }
 
+/* What the catalog cannot take now, end tries once more. */
+static vex_err go_on(struct rename_job *j, vex_err err)
+{
+	if (!err || !late_may(j->e, err))
+		return err;
+	j->r->late = true;
+	return 0;
+}
+
 static vex_err prepare(struct rename_job *j, struct changes *l)
 {
 	struct vex_engine *e = j->e;
@@ -96,21 +107,24 @@ static vex_err prepare(struct rename_job *j, struct changes *l)
 	vex_err err = 0;
 
 	if (j->src)
-		err = node_at(e, r->olddirfd, r->oldname, &r->src);
+		err = go_on(j, node_at(e, r->olddirfd, r->oldname, &r->src));
 	if (!err && j->dst && exchanges(j))
-		err = node_at(e, r->newdirfd, r->newname, &r->dst);
+		err = go_on(j, node_at(e, r->newdirfd, r->newname, &r->dst));
 	if (!err && r->src)
-		err = add_candidate(e, r->src, r->newdirfd, r->newname, &r->newdir, l);
+		err = go_on(
+		    j, add_candidate(e, r->src, r->newdirfd, r->newname, &r->newdir, l));
 	if (!err && r->dst)
-		err = add_candidate(e, r->dst, r->olddirfd, r->oldname, &r->olddir, l);
+		err = go_on(
+		    j, add_candidate(e, r->dst, r->olddirfd, r->oldname, &r->olddir, l));
 	if (!err && !r->olddir)
-		err = node_of_dir(e, r->olddirfd, &r->olddir);
+		err = go_on(j, node_of_dir(e, r->olddirfd, &r->olddir));
 	if (!err && !r->newdir)
-		err = node_of_dir(e, r->newdirfd, &r->newdir);
+		err = go_on(j, node_of_dir(e, r->newdirfd, &r->newdir));
 	if (!err && j->dst && replaces(j))
-		err = removal_prepare(e, r->newdirfd, r->newname, &r->victim, l);
+		err =
+		    go_on(j, removal_prepare(e, r->newdirfd, r->newname, &r->victim, l));
 	if (!err && r->src && r->victim.node)
-		err = sync_source(e, r->src);
+		err = go_on(j, sync_source(e, r->src));
 	return err;
 }
 
@@ -122,7 +136,10 @@ static vex_err rename_begin(void *arg)
 
 	if (!err && j->r->victim.node)
 		j->r->victim.path = life_path(j->e, j->r->newdirfd, j->r->newname);
-	return err ? err : changes_commit(j->e, &l);
+	if (!err)
+		err = go_on(j, changes_commit(j->e, &l));
+	j->r->victim.late = j->r->late;
+	return err;
 }
 
 /* Which of the two objects may have nodes: false where neither does. */
@@ -145,6 +162,7 @@ static void clear(struct vex_engine *e, struct vex_rename *r)
 	free(r->path);
 	r->path = NULL;
 	r->src = r->dst = 0;
+	r->late = false;
 }
 
 vex_err vex_engine_rename_begin(struct vex_engine *e, int olddirfd, const char *oldname,
@@ -172,7 +190,7 @@ vex_err vex_engine_rename_begin(struct vex_engine *e, int olddirfd, const char *
 		return 0;
 	flight_begin(e);
 	r->flying = true;
-	err = engine_deep(e, rename_begin, &j);
+	err = go_on(&j, engine_deep(e, rename_begin, &j));
 	if (err)
 		clear(e, r);
 	return err == -ENOENT ? 0 : err;
@@ -184,6 +202,25 @@ static void drop_name(struct changes *l, uint64_t node, uint64_t dir, const char
 {
 	if (node && dir)
 		change_name(l, VEX_NAME_DEL, node, dir, name);
+}
+
+/* A name that could not be recorded before. Without it the old one stays, too. */
+static void add_now(struct rename_job *j, uint64_t *node, int dirfd, const char *name,
+		    uint64_t *dir, struct changes *l)
+{
+	if (*node && add_candidate(j->e, *node, dirfd, name, dir, l))
+		*node = 0;
+}
+
+/* [deep] */
+static void settle_late(struct rename_job *j, struct changes *l)
+{
+	struct vex_rename *r = j->r;
+
+	if (j->result || !r->late)
+		return;
+	add_now(j, &r->src, r->newdirfd, r->newname, &r->newdir, l);
+	add_now(j, &r->dst, r->olddirfd, r->oldname, &r->olddir, l);
 }
 
 static void settle_names(struct rename_job *j, struct changes *l)
@@ -252,7 +289,7 @@ static vex_err content_unstamp(struct vex_engine *e, const struct vex_obj *o)
 /* The object now at (dirfd, name), which was *.vec or was not. */
 static vex_err vec_moved(struct vex_engine *e, int dirfd, const char *name)
 {
-	AUTO_CLOSE int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	AUTO_CLOSE int fd = vex_openat(dirfd, name, O_PATH | O_NOFOLLOW, 0);
 	struct vex_obj o = { .fd = fd, .dirfd = dirfd, .name = name };
 	struct stat st;
 
@@ -274,9 +311,12 @@ static vex_err rename_end(void *arg)
 	AUTO_CHANGES struct changes l = { 0 };
 	vex_err err;
 
+	settle_late(j, &l);
 	settle_names(j, &l);
 	removal_settle(j->e, &r->victim, j->result, j->victim_open, &l);
 	err = changes_commit(j->e, &l);
+	if (!err)
+		(void)!late_settle(j->e);
 	if (j->result || !r->vec)
 		return err;
 	note(vec_moved(j->e, r->newdirfd, r->newname), r->newname);
@@ -308,11 +348,13 @@ void vex_engine_rename_end(struct vex_engine *e, struct vex_rename *r, vex_err r
 		atomic_fetch_add(&e->moves, 1);
 	if (!result && r->victim.node && !fstat(r->victim.fd, &st) && S_ISDIR(st.st_mode))
 		life_forget_dir(e, r->victim.fd);
-	if (r->victim.node || (r->vec && !result))
+	if (r->victim.node || r->late || (r->vec && !result))
 		err = engine_deep(e, rename_end, &j);
 	else if (r->src || r->dst)
 		names_later(&j);
-	if (err)
+	if (err && !result && r->victim.node)
+		late_add(e, r->victim.node);
+	if (err && !late_may(e, err))
 		vex_warn("rename to %s: settled later: %s", r->newname, strerror(-err));
 	clear(e, r);
 }

@@ -4,7 +4,8 @@
  *
  * Order at open: the WAL's tail is looked at (tail.c), then all of the WAL goes into
  * the catalog, and only then is every page checked: after a crash a page may be torn
- * in the catalog and whole in the WAL.
+ * in the catalog and whole in the WAL. Where the disk is full that cannot be had; each
+ * page is checked when it is read anyway.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -218,18 +219,32 @@ static vex_err check_format(struct vex_store *s, struct sql *q,
 	return 0;
 }
 
+static vex_err empty_wal(struct sql *q)
+{
+	int rc = sqlite3_wal_checkpoint_v2(q->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
+					   NULL);
+
+	return rc ? sql_errno(sqlite3_extended_errcode(q->db)) : 0;
+}
+
 static vex_err check_pages(struct vex_store *s, struct sql *q,
 			   struct vex_problem *problem)
 {
 	int64_t pages = 0;
 	uint64_t bad = 0;
 	struct stat st;
-	vex_err err;
+	vex_err err = empty_wal(q);
 
-	if (sqlite3_wal_checkpoint_v2(q->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
-				      NULL))
-		return diagnose(s, q, sql_errno(sqlite3_extended_errcode(q->db)),
-				problem);
+	if (err == -ENOSPC && reserve_give(s))
+		err = empty_wal(q);
+	if (err == -ENOSPC) {
+		vex_warn("%s/" FMT_DIR "/" FMT_CATALOG
+			 ": no space left: its pages are checked when they are read",
+			 s->path);
+		return 0;
+	}
+	if (err)
+		return diagnose(s, q, err, problem);
 	err = vfs_check(q->db, CHECK_MAX, &bad);
 	if (!err)
 		err = pragma_int(q, "PRAGMA page_count", &pages);
@@ -266,6 +281,8 @@ vex_err catalog_open(struct vex_store *s, struct sql *q, struct vex_problem *pro
 			    strerror(-err));
 		return err;
 	}
+	/* Of a version that had the wal-index in a file. */
+	unlinkat(s->dirfd, FMT_CATALOG "-shm", 0);
 	err = sql_open(q, s->dirfd, true);
 	if (err)
 		return diagnose(s, q, err, problem);
@@ -303,6 +320,18 @@ static vex_err root_now(struct vex_store *s, struct fmt_root *out)
 	out->len = fh.len;
 	memcpy(out->bytes, fh.bytes, fh.len);
 	return 0;
+}
+
+vex_err catalog_root_moved(struct vex_store *s, struct sql *q, bool *moved)
+{
+	struct fmt_root now, was;
+	vex_err err = root_now(s, &now);
+
+	if (!err)
+		err = meta_get_blob(q, "root", &was, sizeof(was));
+	if (!err)
+		*moved = memcmp(&now, &was, sizeof(now)) != 0;
+	return err;
 }
 
 vex_err catalog_root(struct vex_store *s, struct sql *q)

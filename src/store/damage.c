@@ -28,9 +28,9 @@ void damage_log(struct vex_store *s, const char *fmt, ...)
 	va_end(ap);
 	pthread_mutex_lock(&s->damage_lock);
 	line = s->damage_lines++;
-	if (!line)
-		snprintf(s->damage_first, sizeof(s->damage_first),
-			 "%.180s/" FMT_DIR "/%s", s->path, text);
+	if (line < DAMAGE_KEPT &&
+	    asprintf(&s->damage_line[line], "%.180s/" FMT_DIR "/%s", s->path, text) < 0)
+		s->damage_line[line] = NULL;
 	pthread_mutex_unlock(&s->damage_lock);
 	if (line < LINES_MAX)
 		vex_error("%s/" FMT_DIR "/%s", s->path, text);
@@ -56,4 +56,31 @@ void damage_slot(struct vex_space *sp, uint64_t slot, const char *file, const ch
 	if (first)
 		damage_log(sp->store, FMT_SPACES "/%u.%s: slot %llu: %s", sp->id, file,
 			   (unsigned long long)slot, why);
+}
+
+void damage_problem(struct vex_store *s, struct vex_problem *problem)
+{
+	SCOPED_LOCK(&s->damage_lock);
+	const char *first = s->damage_line[0];
+
+	if (s->damage_lines && !first)
+		first = "damage in " FMT_DIR ", see the log";
+	if (s->damage_lines > 1)
+		problem_set(problem, "%.400s (and %u more)", first, s->damage_lines - 1);
+	else if (s->damage_lines)
+		problem_set(problem, "%.400s", first);
+}
+
+void damage_free(struct vex_store *s)
+{
+	for (unsigned i = 0; i < DAMAGE_KEPT; i++)
+		free(s->damage_line[i]);
+}
+
+void vex_store_problems(struct vex_store *s, void (*fn)(void *, const char *), void *arg)
+{
+	SCOPED_LOCK(&s->damage_lock);
+	for (unsigned i = 0; i < DAMAGE_KEPT; i++)
+		if (s->damage_line[i])
+			fn(arg, s->damage_line[i]);
 }

@@ -105,6 +105,17 @@ static vex_err commit_durable(struct writer *w)
 	return err;
 }
 
+/* With the reserve, where there is no room: a checkpoint lets the WAL begin anew. */
+static vex_err commit_squeezed(struct writer *w)
+{
+	vex_err err = commit_durable(w);
+
+	if (err != -ENOSPC || !reserve_give(w->s))
+		return err;
+	w->squeezed = true;
+	return commit_durable(w);
+}
+
 /* Everything in the WAL is durable, rows included, so it may enter the catalog. */
 static void checkpoint(struct writer *w)
 {
@@ -130,14 +141,18 @@ vex_err writer_durable(struct writer *w)
 	if (changed != atomic_load(&s->changed_durable)) {
 		err = writer_flush(w);
 		if (!err)
-			err = commit_durable(w);
+			err = commit_squeezed(w);
 		if (err)
 			return atomic_load(&s->failed) ? -EIO : err;
 		atomic_store(&s->durable_lsn, w->lsn);
 		atomic_store(&s->changed_durable, changed);
 	}
-	if (w->frames > CHECKPOINT_AT)
+	if (w->frames > CHECKPOINT_AT || w->squeezed)
 		checkpoint(w);
+	w->squeezed = false;
+	w->purging |= w->purge_again;
+	w->purge_again = false;
+	reserve_keep(s);
 	return atomic_load(&s->failed) ? -EIO : 0;
 }
 
@@ -187,6 +202,16 @@ static vex_err count_nodes(struct writer *w)
 	return 0;
 }
 
+/* Without room the mount stands all the same: reading and removing need it. Ids are
+ * reserved by the first commit that succeeds. */
+static vex_err without_room(struct writer *w, vex_err err)
+{
+	if (err != -ENOSPC)
+		return err;
+	vex_warn("%s: no space left: nothing can be attached until there is", w->s->path);
+	return 0;
+}
+
 /* The first commit of a mount: reserves node ids and makes all that was found durable. */
 static vex_err first_commit(struct writer *w)
 {
@@ -198,10 +223,10 @@ static vex_err first_commit(struct writer *w)
 		err = writer_commit(w);
 	if (err) {
 		writer_rollback(w);
-		return err;
+		return without_room(w, err);
 	}
 	publish(w);
-	return writer_durable(w);
+	return without_room(w, writer_durable(w));
 }
 
 vex_err writer_prepare(struct writer *w)
@@ -237,7 +262,7 @@ void writer_finish(struct writer *w)
 	if (err)
 		writer_rollback(w);
 	atomic_fetch_add(&w->s->changed, 1);
-	if (!err && !writer_durable(w)) {
+	if (!writer_durable(w)) {
 		sqlite3_wal_checkpoint_v2(w->q.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
 					  NULL);
 		sqlite3_db_config(w->q.db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);

@@ -19,6 +19,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "little-endian hosts on
 #define FMT_CATALOG "catalog.db"
 #define FMT_WAL "catalog.db-wal"
 #define FMT_LOCK "lock"
+#define FMT_RESERVE "reserve"
 #define FMT_SPACES "spaces"
 
 /* ---- catalog ------------------------------------------------------------- */

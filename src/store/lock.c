@@ -107,6 +107,9 @@ static char *escape(const char *path)
 	return b.err ? NULL : take_ptr(&b.data);
 }
 
+/* fsck waits for a daemon that is going as long as another daemon would. */
+#define CHECK_WAIT_MS 30000u
+
 static vex_err ofd_lock(int fd, short type)
 {
 	struct flock fl = { .l_type = type, .l_whence = SEEK_SET };
@@ -139,11 +142,14 @@ static vex_err look(struct vex_store *s, struct vex_problem *problem)
 		return err;
 	read_holder(s->lockfd, &h);
 	if (h.pid)
-		problem_set(problem, "%.180s is served by vexfs pid %ld at %.180s", s->path,
-			    h.pid, h.mountpoint ? h.mountpoint : "(no mountpoint)");
+		problem_set(problem, "%.180s is served by vexfs pid %ld at %.180s",
+			    s->path, h.pid,
+			    h.mountpoint ? h.mountpoint : "(no mountpoint)");
 	else
-		problem_set(problem, "%.180s is served by another vexfs, whose lock file was "
-				     "removed", s->path);
+		problem_set(problem,
+			    "%.180s is served by another vexfs, whose lock file was "
+			    "removed",
+			    s->path);
 	if (h.closing || (h.mountpoint && !is_mounted(h.mountpoint)))
 		err = -EAGAIN;
 	holder_free(&h);
@@ -224,11 +230,16 @@ vex_err lock_look(struct vex_store *s, struct vex_problem *problem)
 	vex_err err;
 
 	s->lockfd = openat(s->dirfd, FMT_LOCK, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (s->lockfd < 0 && errno == ENOENT)
-		return 0;
-	err = s->lockfd < 0 ? -errno : look(s, problem);
-	if (err == -EAGAIN)
-		err = -EBUSY;
+	if (s->lockfd < 0 && (errno == ENOENT || errno == EROFS)) {
+		/* Never served, the file was removed, or it cannot be locked on a
+		 * filesystem that is read-only: the directory's lock tells. */
+		if (!flock(s->dirfd, LOCK_EX | LOCK_NB))
+			return 0;
+		err = errno == EWOULDBLOCK ? -EBUSY : -errno;
+		problem_set(problem, "%.180s is served by another vexfs", s->path);
+		return err;
+	}
+	err = s->lockfd < 0 ? -errno : wait_lock(s, CHECK_WAIT_MS, problem);
 	if (err && err != -EBUSY)
 		problem_set(problem, "%.180s/" FMT_DIR "/" FMT_LOCK ": %s", s->path,
 			    strerror(-err));

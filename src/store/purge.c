@@ -19,11 +19,13 @@ static vex_err purge_rows(struct writer *w, uint64_t to)
 		err = sql_do(&w->q, SQL_ATTACH_PURGE, "ii", w->purge_at, to);
 	if (!err)
 		err = writer_commit(w);
-	if (err)
+	if (err) {
 		writer_rollback(w);
+		return err;
+	}
 	atomic_fetch_add(&w->s->changed, 1);
 	w->purge_at = to;
-	return err;
+	return 0;
 }
 
 static vex_err list_dropped(struct writer *w, uint32_t ids[IDS_MAX], unsigned *n)
@@ -79,6 +81,7 @@ bool purge_step(struct writer *w)
 		err = purge_rows(w, (uint64_t)to);
 	else if (!err)
 		err = purge_spaces(w, &n);
+	w->purge_again = err;
 	if (err)
 		vex_warn("%s: dropped spaces are not purged yet: %s", w->s->path,
 			 strerror(-err));

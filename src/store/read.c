@@ -54,6 +54,19 @@ vex_err vex_reader_get(struct vex_store *s, struct vex_reader **out)
 	return 0;
 }
 
+void vex_reader_begin(struct vex_reader *r)
+{
+	if (sql_text(&r->q, "BEGIN"))
+		vex_debug("%s: no read transaction", r->s->path);
+}
+
+void vex_reader_end(struct vex_reader *r)
+{
+	if (!sqlite3_get_autocommit(r->q.db) && sql_text(&r->q, "COMMIT"))
+		vex_warn("%s: a read transaction does not end: %s", r->s->path,
+			 sqlite3_errmsg(r->q.db));
+}
+
 static void reader_free(struct vex_reader *r)
 {
 	sql_close(&r->q);

@@ -112,8 +112,8 @@ void slotfile_unlink(struct vex_store *s, uint32_t id)
 }
 
 /* NULL: the header is as it should be; else what is wrong with it. */
-static const char *head_wrong(const struct vex_space *sp, const char *magic,
-			      size_t stride, const struct fmt_head *h)
+const char *slotfile_head_wrong(const struct vex_space *sp, const char *magic,
+				size_t stride, const struct fmt_head *h)
 {
 	if (memcmp(h->magic, magic, sizeof(h->magic)))
 		return "not a slot file (bad magic)";
@@ -153,7 +153,7 @@ static vex_err open_file(struct vex_space *sp, const char *what, const char *mag
 	else if (err)
 		wrong = strerror(-err);
 	else
-		wrong = head_wrong(sp, magic, stride, h);
+		wrong = slotfile_head_wrong(sp, magic, stride, h);
 	if (wrong) {
 		problem_set(why, FMT_SPACES "/%s: %s", n.name, wrong);
 		return err && err != -ENODATA ? err : -EUCLEAN;

@@ -120,6 +120,7 @@ void vex_store_close(struct vex_store *s)
 		if (*fd >= 0)
 			close(*fd);
 	destroy_locks(s);
+	damage_free(s);
 	free(s->mountpoint);
 	free(s);
 }
@@ -148,17 +149,6 @@ static vex_err open_catalog(struct vex_store *s, struct vex_problem *problem)
 	return err;
 }
 
-/* Damage that did not keep us from opening. */
-static void tell_damage(struct vex_store *s, struct vex_problem *problem)
-{
-	SCOPED_LOCK(&s->damage_lock);
-	if (s->damage_lines == 1)
-		problem_set(problem, "%s", s->damage_first);
-	else if (s->damage_lines)
-		problem_set(problem, "%s (and %u more, see the log)", s->damage_first,
-			    s->damage_lines - 1);
-}
-
 vex_err vex_store_open(int rootfd, const struct vex_store_opts *o, struct vex_store **out,
 		       struct vex_problem *problem)
 {
@@ -172,8 +162,10 @@ vex_err vex_store_open(int rootfd, const struct vex_store_opts *o, struct vex_st
 	if (!err)
 		err = lock_take(s, o->wait_ms ? o->wait_ms : WAIT_MS, o->mountpoint,
 				problem);
-	if (!err)
-		err = open_catalog(s, problem);
+	if (err)
+		return err;
+	reserve_keep(s);
+	err = open_catalog(s, problem);
 	if (err)
 		return err;
 	err = sync_dirs(s);
@@ -185,7 +177,7 @@ vex_err vex_store_open(int rootfd, const struct vex_store_opts *o, struct vex_st
 		problem_set(problem, "%.180s/" FMT_DIR ": %s", s->path, strerror(-err));
 		return err;
 	}
-	tell_damage(s, problem);
+	damage_problem(s, problem);
 	*out = take_ptr(&s);
 	return 0;
 }
@@ -224,7 +216,11 @@ void vex_store_status(struct vex_store *s, struct vex_store_status *out)
 {
 	uint32_t id = 0;
 
+	pthread_mutex_lock(&s->damage_lock);
+	uint64_t problems = s->damage_lines;
+	pthread_mutex_unlock(&s->damage_lock);
 	*out = (struct vex_store_status){
+		.problems = problems,
 		.nodes = atomic_load(&s->nodes),
 		.lsn = atomic_load(&s->published_now),
 		.durable_lsn = atomic_load(&s->durable_lsn),

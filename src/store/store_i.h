@@ -36,6 +36,7 @@
 #define READERS_KEPT 16u
 #define VEX_NAME_BUF 256u /* a file name with its NUL */
 #define WRITER_STACK ((size_t)1 << 20)
+#define DAMAGE_KEPT 16u
 
 /* ---- a space ------------------------------------------------------------- */
 
@@ -211,10 +212,12 @@ struct vex_store {
 	pthread_mutex_t flush;
 	bool flush_failed; /* guarded by flush */
 
+	bool has_reserve, reserve_told; /* writer only */
+
 	pthread_mutex_t damage_lock;
 	/* guarded by damage_lock: */
 	unsigned damage_lines;
-	char damage_first[384];
+	char *damage_line[DAMAGE_KEPT]; /* the first of them */
 };
 
 /* How many bytes of rows are checked before open returns; the rest by scrub.c. A
@@ -237,6 +240,9 @@ vex_err segs_grow_locked(struct vex_space *sp, uint64_t slots) VEX_CHECKED;
 vex_err slotfile_create(struct vex_space *sp) VEX_CHECKED;
 /* Opens them and checks their headers: -EUCLEAN, -EIO, -ENOENT and a sentence. */
 vex_err slotfile_open(struct vex_space *sp, struct vex_problem *why) VEX_CHECKED;
+/* NULL: the header is as it should be; else what is wrong with it. */
+const char *slotfile_head_wrong(const struct vex_space *sp, const char *magic,
+				size_t stride, const struct fmt_head *h);
 void slotfile_unlink(struct vex_store *s, uint32_t id);
 vex_err slotfile_write_rows(struct vex_space *sp, uint64_t first, uint32_t n,
 			    const void *data) VEX_CHECKED;
@@ -296,6 +302,9 @@ vex_err spaces_flush(struct vex_store *s, struct vex_space *const *fresh,
 void damage_log(struct vex_store *s, const char *fmt, ...) VEX_PRINTF(2, 3);
 /* A row failed its check: out of views for good, counted, logged. */
 void damage_slot(struct vex_space *sp, uint64_t slot, const char *file, const char *why);
+/* All that was told, as a problem; "" where nothing was. */
+void damage_problem(struct vex_store *s, struct vex_problem *problem);
+void damage_free(struct vex_store *s);
 /* Fills a problem, if there is one to fill. */
 void problem_set(struct vex_problem *p, const char *fmt, ...) VEX_PRINTF(2, 3);
 
@@ -311,6 +320,8 @@ vex_err meta_get_blob(struct sql *q, const char *key, void *out,
 vex_err meta_set_blob(struct sql *q, const char *key, const void *v,
 		      uint32_t len) VEX_CHECKED;
 /* Compares the root with the recorded one; bumps fh_gen where it is another. */
+/* Whether the root is another than the recorded one; changes nothing. */
+vex_err catalog_root_moved(struct vex_store *s, struct sql *q, bool *moved) VEX_CHECKED;
 vex_err catalog_root(struct vex_store *s, struct sql *q) VEX_CHECKED;
 
 /* ---- lock.c -------------------------------------------------------------- */
@@ -319,6 +330,10 @@ vex_err catalog_root(struct vex_store *s, struct sql *q) VEX_CHECKED;
 vex_err lock_take(struct vex_store *s, uint32_t wait_ms, const char *mountpoint,
 		  struct vex_problem *problem) VEX_CHECKED;
 void lock_state(struct vex_store *s, const char *state);
+
+/* For a checker: takes the lock on s->dirfd's lock file and writes nothing. -EBUSY and
+ * a sentence where somebody has it. */
+vex_err lock_look(struct vex_store *s, struct vex_problem *problem) VEX_CHECKED;
 
 /* ---- load.c -------------------------------------------------------------- */
 
@@ -366,6 +381,8 @@ struct writer {
 	uint64_t serial;
 	uint64_t purge_at; /* attachments of dropped spaces above this */
 	bool purging;
+	bool purge_again; /* it failed: at the next sync that succeeds */
+	bool squeezed; /* the reserve was used: checkpoint at the next chance */
 	struct effect *fx;
 	size_t nfx, fxsize;
 	struct fmt_rec recs[RECS_MAX]; /* scratch */
@@ -412,6 +429,15 @@ void apply_undo(struct writer *w, size_t from);
 
 /* One bounded step of purging dropped spaces; false: nothing is left. */
 bool purge_step(struct writer *w);
+
+/* ---- reserve.c: room kept for removals; writer thread, and before it ------ */
+
+/* Makes the reserve where it is missing and the filesystem has room enough. */
+void reserve_keep(struct vex_store *s);
+/* Gives it up: false where there is none. */
+bool reserve_give(struct vex_store *s);
+/* Whether a list only removes and moves. */
+bool reserve_is_for(const struct vex_change *c, size_t n);
 
 /* ---- sync.c -------------------------------------------------------------- */
 

@@ -81,7 +81,6 @@ static vex_err cut_wal(struct vex_store *s, const struct fmt_durable *d)
 		keep = FMT_WAL_HEAD + d->frames * FMT_WAL_FRAME;
 	if (ftruncate(fd, (off_t)keep) || fsync(fd))
 		return -errno;
-	unlinkat(s->dirfd, FMT_CATALOG "-shm", 0);
 	return 0;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The VFS under SQLite: the stock "unix" one with two differences.
+ * The VFS under SQLite: the stock "unix" one with three differences.
  *
  * No real paths. STORE may lie beneath our own mount, where its path leads back to
  * us; so the catalog is opened as /proc/self/fd/<.vexfs>/catalog.db, and that name
@@ -12,9 +12,12 @@
  * page in the wrong place does not pass; a page that is read is checked. Pages in the
  * WAL have SQLite's own checksums.
  *
+ * No -shm file. The wal-index is memory of this process: shm.c.
+ *
  * A file belongs to one connection, and that to one thread at a time: no locks here.
  */
 #include "format.h"
+#include "shm.h"
 #include "sql.h"
 
 #define SUMMED (FMT_PAGE - FMT_PAGE_SUM)
@@ -24,6 +27,7 @@ struct vfile {
 	sqlite3_file *real; /* right behind this struct */
 	uint8_t *copy;      /* a page to be written; set for the catalog alone */
 	const char *name;   /* SQLite's, lives as long as the file */
+	struct shm_link shm;
 };
 
 static sqlite3_vfs *unix_vfs;
@@ -63,6 +67,7 @@ static int v_close(sqlite3_file *file)
 {
 	struct vfile *f = vf(file);
 
+	shm_unmap(&f->shm);
 	free(f->copy);
 	f->copy = NULL;
 	return f->real->pMethods->xClose(f->real);
@@ -142,24 +147,30 @@ static int v_traits(sqlite3_file *f)
 	return vf(f)->real->pMethods->xDeviceCharacteristics(vf(f)->real);
 }
 
-static int v_shm_map(sqlite3_file *f, int page, int size, int extend, void volatile **out)
+static int v_shm_map(sqlite3_file *file, int region, int size, int extend,
+		     void volatile **out)
 {
-	return vf(f)->real->pMethods->xShmMap(vf(f)->real, page, size, extend, out);
+	struct vfile *f = vf(file);
+
+	return shm_map(&f->shm, f->name, region, size, extend, out);
 }
 
-static int v_shm_lock(sqlite3_file *f, int off, int n, int flags)
+static int v_shm_lock(sqlite3_file *f, int first, int n, int flags)
 {
-	return vf(f)->real->pMethods->xShmLock(vf(f)->real, off, n, flags);
+	return shm_lock(&vf(f)->shm, first, n, flags);
 }
 
 static void v_shm_barrier(sqlite3_file *f)
 {
-	vf(f)->real->pMethods->xShmBarrier(vf(f)->real);
+	(void)f;
+	shm_barrier();
 }
 
 static int v_shm_unmap(sqlite3_file *f, int del)
 {
-	return vf(f)->real->pMethods->xShmUnmap(vf(f)->real, del);
+	(void)del;
+	shm_unmap(&vf(f)->shm);
+	return SQLITE_OK;
 }
 
 /* Version 2: shared memory, but no xFetch: pages pass through xRead only. */
@@ -199,7 +210,9 @@ static int v_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int fl
 			return SQLITE_NOMEM;
 	}
 	f->real->pMethods = NULL;
-	rc = unix_vfs->xOpen(unix_vfs, name, f->real, flags, out_flags);
+	do
+		rc = unix_vfs->xOpen(unix_vfs, name, f->real, flags, out_flags);
+	while (rc == SQLITE_CANTOPEN && vex_fds_short(errno));
 	if (f->real->pMethods) {
 		f->base.pMethods = &methods;
 	} else {

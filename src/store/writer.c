@@ -9,7 +9,8 @@
  *  2. where one is refused after it wrote something, the group is rolled back and run
  *     again, this time each list of several changes within a savepoint;
  *  3. where SQLite or a slot file fails, the group is rolled back and each list is run
- *     in a transaction of its own, so only the one that fails is lost.
+ *     in a transaction of its own, so only the one that fails is lost; one that only
+ *     removes, and fails for want of room, once more with the reserve (reserve.c).
  * Memory changes after the commit only (publish.c), so running again costs time only.
  *
  * Numbers (lsn) are given out in the order of commits. The writer thread owns all of
@@ -172,6 +173,15 @@ static void answer(struct writer *w, struct request *r, vex_err err)
 	queue_done(r, err);
 }
 
+/* A removal, or a move, for which there was no room. */
+static vex_err run_reserved(struct writer *w, struct request *r)
+{
+	if (!reserve_is_for(r->c, r->n) || !reserve_give(w->s))
+		return -ENOSPC;
+	w->squeezed = true;
+	return try_group(w, &r, 1, true);
+}
+
 static void run_group(struct writer *w, struct request **r, size_t n)
 {
 	vex_err err;
@@ -185,6 +195,8 @@ static void run_group(struct writer *w, struct request **r, size_t n)
 
 		if (err && n > 1 && !atomic_load(&w->s->failed))
 			one = try_group(w, &r[i], 1, true);
+		if (one == -ENOSPC)
+			one = run_reserved(w, r[i]);
 		answer(w, r[i], one);
 	}
 }
@@ -194,6 +206,7 @@ static void run_group(struct writer *w, struct request **r, size_t n)
 static void serve(struct writer *w, struct request *first)
 {
 	struct request *lists[GROUP_MAX / 2], *syncs = NULL;
+	bool had = w->s->has_reserve;
 	size_t n = 0;
 	vex_err err;
 
@@ -214,7 +227,7 @@ static void serve(struct writer *w, struct request *first)
 	}
 	if (n)
 		run_group(w, lists, n);
-	if (!syncs && w->frames < WAL_FULL)
+	if (!syncs && w->frames < WAL_FULL && had == w->s->has_reserve)
 		return;
 	err = writer_durable(w);
 	while (syncs) {

@@ -96,6 +96,8 @@ void compat_failed(const char *file, int line, const char *expr, const char *fmt
 #define cr_expect_geq(a, b, ...) compat_check(0, (a) >= (b), #a " >= " #b, __VA_ARGS__)
 #define cr_assert_null(p, ...) compat_check(1, !(p), #p " is null", __VA_ARGS__)
 #define cr_assert_not_null(p, ...) compat_check(1, (p), #p " is not null", __VA_ARGS__)
+#define cr_expect_null(p, ...) compat_check(0, !(p), #p " is null", __VA_ARGS__)
+#define cr_expect_not_null(p, ...) compat_check(0, (p), #p " is not null", __VA_ARGS__)
 #define cr_assert_str_eq(a, b, ...)                                                    \
 	compat_check(1, !strcmp(a, b), #a " is " #b, __VA_ARGS__)
 #define cr_expect_str_eq(a, b, ...)                                                    \

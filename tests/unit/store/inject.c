@@ -8,6 +8,7 @@
 
 _Atomic int inject_sync_at, inject_sync_errno;
 _Atomic int inject_write_at, inject_write_errno, inject_writes_forever;
+const char *_Atomic inject_full_while;
 _Atomic int count_syncs, count_writes, count_syncfs;
 _Atomic int inject_syncfs_errno;
 _Atomic int inject_alloc_at;
@@ -60,6 +61,10 @@ ssize_t pwrite64(int fd, const void *buf, size_t len, off_t off)
 		if (inject_writes_forever)
 			inject_write_at = 1;
 		errno = inject_write_errno;
+		return -1;
+	}
+	if (inject_full_while && !access(inject_full_while, F_OK)) {
+		errno = ENOSPC;
 		return -1;
 	}
 	return syscall(SYS_pwrite64, fd, buf, len, off);

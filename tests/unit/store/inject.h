@@ -12,6 +12,8 @@
 extern _Atomic int inject_sync_at, inject_sync_errno;
 extern _Atomic int inject_write_at, inject_write_errno;
 extern _Atomic int inject_writes_forever; /* and all after it */
+/* The disk is full while this file exists. */
+extern const char *_Atomic inject_full_while;
 /* While set, flushes wait (20 s at most); and how many do. */
 extern _Atomic int inject_sync_hold, count_held;
 extern _Atomic int count_syncs, count_writes, count_syncfs;

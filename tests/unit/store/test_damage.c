@@ -166,13 +166,29 @@ Test(damage, any_byte_of_a_record)
 	}
 }
 
+static void count_line(void *arg, const char *line)
+{
+	char want[32];
+
+	snprintf(want, sizeof(want), "1.rows: slot %d: ", (*(int *)arg)++);
+	cr_expect(strstr(line, f.dir) && strstr(line, want), "%s", line);
+}
+
 Test(damage, many_rows_are_summed_up)
 {
+	struct vex_store_status st;
+	int lines = 0;
+
 	for (long i = 0; i < 40; i++)
 		flip(&f, "spaces/1.rows", 4096 + i * 16);
 	fix_open(&f);
-	expect_problem("(and 39 more");
+	expect_problem(".vexfs/spaces/1.rows: slot 0: ");
+	expect_problem("(and 39 more)");
 	cr_expect_eq(damaged("a"), 40u);
+	vex_store_status(f.s, &st);
+	cr_expect_eq(st.problems, 40u);
+	vex_store_problems(f.s, count_line, &lines);
+	cr_expect_eq(lines, 16, "a bounded number is kept");
 }
 
 Test(damage, any_byte_of_a_slot_header)

@@ -121,9 +121,9 @@ Test(store, reopen_finds_all)
 Test(store, files_are_private)
 {
 	AUTO_SPACE struct vex_space *sp = new_space(&f, "words", DIM);
-	static const char *const names[] = { "catalog.db",     "catalog.db-wal",
-					     "catalog.db-shm", "lock",
-					     "spaces/1.rows",  "spaces/1.recs" };
+	static const char *const names[] = { "catalog.db",    "catalog.db-wal",
+					     "lock",	      "reserve",
+					     "spaces/1.rows", "spaces/1.recs" };
 	struct stat st;
 	char path[160];
 

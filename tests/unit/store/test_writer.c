@@ -2,7 +2,7 @@
 /* Lists of changes: all or none, in groups, by many threads; the log. */
 #include "fixture.h"
 #include "inject.h"
-#include <sqlite3.h>
+#include "sql.h"
 #include <sys/xattr.h>
 
 static struct fix f;
@@ -278,7 +278,7 @@ static int count_log(const char *where)
 
 	snprintf(path, sizeof(path), "%s/.vexfs/catalog.db", f.dir);
 	snprintf(sql, sizeof(sql), "SELECT count(*) FROM log WHERE %s", where);
-	cr_assert_eq(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, "unix"), 0);
+	cr_assert_eq(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, VFS_NAME), 0);
 	cr_assert_eq(sqlite3_prepare_v2(db, sql, -1, &st, NULL), 0, "%s",
 		     sqlite3_errmsg(db));
 	cr_assert_eq(sqlite3_step(st), SQLITE_ROW);
