@@ -105,6 +105,7 @@ static void print_totals(const struct vexfs_space *s)
 		{ "bytes", s->bytes },
 		{ "damaged", s->damaged },
 		{ "pending", s->pending },
+		{ "index_bytes", s->index_bytes },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
@@ -113,6 +114,8 @@ static void print_totals(const struct vexfs_space *s)
 
 int space_show(struct invocation *in)
 {
+	static const char *const states[] = { "exact", "building (exact)", "ready",
+					      "failed (exact)" };
 	static const struct opt none[] = { { 0 } };
 	AUTO_SESSION struct session s = SESSION_INIT;
 	struct vexfs_space space;
@@ -130,6 +133,8 @@ int space_show(struct invocation *in)
 	printf("name: %s\ndim: %u\nmetric: %s\ntype: %s\nindex: %s\n", in->args[0],
 	       space.dim, space_word(WORD_METRIC, space.metric),
 	       space_word(WORD_TYPE, space.type), space_word(WORD_INDEX, space.index));
+	printf("index_state: %s\n",
+	       space.index_state < ARRAY_SIZE(states) ? states[space.index_state] : "?");
 	printf("m: %u\nef_construction: %u\nef_search: %u\n", space.m,
 	       space.ef_construction, space.ef_search);
 	if (sees_totals(&s))

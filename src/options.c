@@ -5,6 +5,7 @@
  * -v, -N and -t are mount's own. What is not understood is refused with one line; what
  * fstab says to others (noauto, x-systemd.*) is passed over.
  */
+#include <ctype.h>
 #include "options.h"
 
 #include <getopt.h>
@@ -111,26 +112,29 @@ static bool check_batch(struct options *o, const char *v)
 	return number(v, 1, 1000000, &n);
 }
 
-static bool check_index_sync(struct options *o, const char *v)
+static bool set_index_sync(struct options *o, const char *v)
 {
-	(void)o;
-	return !strcmp(v, "lazy") || !strcmp(v, "immediate");
+	o->engine.index_immediate = !strcmp(v, "immediate");
+	return o->engine.index_immediate || !strcmp(v, "lazy");
 }
 
 /* BYTES with K, M, G or T. */
-static bool check_mem(struct options *o, const char *v)
+static bool set_mem(struct options *o, const char *v)
 {
+	static const char units[] = "KMGT";
 	size_t n = strspn(v, "0123456789");
+	const char *unit = v[n] ? strchr(units, toupper((unsigned char)v[n])) : NULL;
 	char digits[20];
 	uint64_t bytes;
 
-	(void)o;
-	if (n >= sizeof(digits))
+	if (n >= sizeof(digits) || (v[n] && (!unit || v[n + 1])))
 		return false;
 	memcpy(digits, v, n);
 	digits[n] = 0;
-	return number(digits, 1, UINT64_MAX >> 40, &bytes) &&
-	       (!v[n] || (strchr("KMGTkmgt", v[n]) && !v[n + 1]));
+	if (!number(digits, 1, UINT64_MAX >> 40, &bytes))
+		return false;
+	o->engine.index_mem = unit ? bytes << (10 * (unit - units + 1)) : bytes;
+	return true;
 }
 
 static bool accept_flag(struct options *o, const char *v)
@@ -151,9 +155,9 @@ static const struct setting settings[] = {
 	{ "sync", true, set_sync },
 	{ "sync_interval_ms", true, set_interval },
 	{ "batch_size", true, check_batch },
-	{ "index_sync", true, check_index_sync },
+	{ "index_sync", true, set_index_sync },
 	{ "threads", true, set_threads },
-	{ "mem", true, check_mem },
+	{ "mem", true, set_mem },
 	{ "vec_space", true, set_vec_space },
 	{ "auto_rebuild", false, accept_flag },
 	{ "strict", false, set_strict },

@@ -26,6 +26,9 @@ struct vex_engine_opts {
 	const char *vec_space; /* space of .vec files; NULL: vec<dim> */
 	unsigned threads;     /* workers; 0: cores */
 	uint32_t owner;	      /* uid that may administer, beside root */
+	bool index_immediate;	   /* puts wait until the graph has them */
+	uint64_t index_mem;	   /* bytes all graphs may take; 0: no cap */
+	uint64_t graph_floats_min; /* rows x dim from which a space has a graph; 0: usual */
 	struct vex_store_opts store;
 };
 
@@ -91,7 +94,8 @@ struct vex_removal {
 	bool last;
 	const char *name;
 	char *path;
-	int fd; /* private: the object, from begin to end */
+	int fd;	   /* private: the object, from begin to end */
+	bool late; /* private: the intent could not be recorded */
 };
 vex_err vex_engine_unlink_begin(struct vex_engine *e, int dirfd,
 				const char *name,
@@ -115,6 +119,7 @@ struct vex_rename {
 	char *path;
 	/* private: a directory moves; a *.vec name is involved; candidates were added */
 	bool dir, vec, flying;
+	bool late; /* private: not all of it could be recorded before */
 };
 vex_err vex_engine_rename_begin(struct vex_engine *e, int olddirfd,
 				const char *oldname, int newdirfd,
@@ -158,6 +163,22 @@ vex_err vex_engine_space_set(struct vex_engine *e, const struct vex_cred *cred,
  * 64). */
 vex_err vex_space_spec_check(struct vex_space_spec *spec) VEX_CHECKED;
 
+/* How a space is searched: by scans alone, or by a graph, once it is ready; searches see
+ * every row in each state. */
+enum vex_index_state {
+	VEX_INDEX_EXACT = 0,
+	VEX_INDEX_BUILDING,
+	VEX_INDEX_READY,
+	VEX_INDEX_FAILED,
+};
+struct vex_index_info {
+	enum vex_index_state state;
+	uint64_t nodes, pending, bytes; /* rows in the graph, not yet in it; its memory */
+	uint64_t lsn; /* the change it stands at */
+};
+void vex_engine_index_info(struct vex_engine *e, struct vex_space *sp,
+			   struct vex_index_info *out);
+
 /* ---- by path, as the caller ------------------------------------------------------ */
 
 /* Paths are relative to the root of the store ("" is the root itself), resolved
@@ -170,6 +191,7 @@ struct vex_item {
 	size_t size;
 	bool f32;
 	int flags;		/* XATTR_CREATE, XATTR_REPLACE */
+	bool del;		/* for apply and check: a delete; value is not read */
 };
 /* All or none; *bad: index of the item that failed, n where it was no single one. */
 vex_err vex_engine_put_items(struct vex_engine *e, const struct vex_cred *cred,
@@ -179,6 +201,15 @@ vex_err vex_engine_delete_items(struct vex_engine *e,
 				const struct vex_cred *cred,
 				const struct vex_item *items, size_t n,
 				size_t *bad) VEX_CHECKED;
+/* Puts and deletes mixed, in order, in one commit: all or none. */
+vex_err vex_engine_apply_items(struct vex_engine *e, const struct vex_cred *cred,
+			       const struct vex_item *items, size_t n,
+			       size_t *bad) VEX_CHECKED;
+/* Whether apply could do that now, as far as it can be told without locking anything
+ * and without the items that come before: names, values, files, permission. */
+vex_err vex_engine_check_items(struct vex_engine *e, const struct vex_cred *cred,
+			       const struct vex_item *items, size_t n,
+			       size_t *bad) VEX_CHECKED;
 
 /* The attachments of a space the caller may read, with lsn above *after, oldest
  * first; `fn` gets each with its path and rows (f32) and returns 1 to stop before
@@ -204,11 +235,14 @@ struct vex_query {
 	uint32_t dim, nq;
 	const char *like;     /* PATH[:KEY] in place of vectors */
 	const char *under;    /* directory; NULL or "": everywhere */
+	const char *where;    /* a filter (store.h); NULL: none */
 	uint32_t k, offset;   /* k 0: all within max_distance */
 	uint32_t per_file;    /* rows kept of a file; 0: all */
 	uint32_t ef;	      /* for an index; ignored by exact plans */
 	float max_distance;   /* INFINITY: none */
 	bool exact, fresh;
+	bool mmr;	      /* k hits apart from each other, in order of choice */
+	float lambda;	      /* of mmr: 0 (diverse) .. 1 (near) */
 	uint64_t skip_node;   /* node never returned; 0: none */
 	const struct vex_cred *cred;
 };
@@ -238,12 +272,35 @@ struct vex_result {
 
 /*
  * -EINVAL: dimension, NaN, zero query under cosine, k and offset out of range,
- * ambiguous space (problem names the choices); -ENODEV: unknown space; -ENOENT,
- * -EACCES: like, under; -ENODATA: like has no attachment there; -ENOMEM.
+ * ambiguous space (problem names the choices), bad `where` (and its place), lambda;
+ * -ENODEV: unknown space; -ENOENT, -EACCES: like, under; -ENODATA: like has no
+ * attachment there; -ENOMEM; -ETIMEDOUT: `where` took too long.
  */
 vex_err vex_engine_search(struct vex_engine *e, const struct vex_query *q,
 			  struct vex_result **out,
 			  struct vex_problem *problem) VEX_CHECKED;
 void vex_result_free(struct vex_result *r);
+
+/* ---- checking an unmounted store -------------------------------------------------- */
+
+struct vex_fsck {
+	/* Each finding, one line: what it is about, what is wrong, what was done. */
+	void (*say)(void *arg, const char *line);
+	void *arg;
+	/* out: */
+	unsigned fixed, left;
+	uint64_t missing; /* files with attachments that are not there: no finding */
+	struct vex_check_counts counts;
+};
+
+/*
+ * Checks the store below rootfd: catalog, slots, marks, names. Writes nothing unless
+ * `repair`; then makes good what can be without losing anything, and checks again, so
+ * what is left is what a next run finds. -EBUSY: it is being served; -ENOENT: there is
+ * no store; -ECANCELED: *stop became true. What is found is no error of the call.
+ */
+vex_err vex_engine_fsck(int rootfd, const struct vex_engine_opts *o, bool repair,
+			const _Atomic bool *stop, struct vex_fsck *f,
+			struct vex_problem *problem) VEX_CHECKED;
 
 #endif

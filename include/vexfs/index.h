@@ -106,6 +106,8 @@ float vex_hnsw_widen(const struct vex_hnsw *h);
 void vex_hnsw_set_widen(struct vex_hnsw *h, float w);
 uint64_t vex_hnsw_nodes(const struct vex_hnsw *h);   /* live */
 uint64_t vex_hnsw_removed(const struct vex_hnsw *h); /* waiting for a sweep */
+/* What a graph of so many nodes takes. */
+uint64_t vex_hnsw_estimate(const struct vex_hnsw_opts *o, uint64_t nodes);
 uint64_t vex_hnsw_bytes(const struct vex_hnsw *h);
 
 uint64_t vex_hnsw_slots(const struct vex_hnsw *h); /* nodes are below this */

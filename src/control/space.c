@@ -8,8 +8,10 @@
 
 #define SET_MASK (VEXFS_SPACE_EF_SEARCH | VEXFS_SPACE_EF_CONSTRUCTION | VEXFS_SPACE_M)
 
-static void fill(struct vexfs_space *o, struct vex_space *sp, bool totals)
+static void fill(struct vex_engine *e, struct vexfs_space *o, struct vex_space *sp,
+		 bool totals)
 {
+	struct vex_index_info index;
 	struct vex_space_counts n;
 	struct vex_space_spec spec;
 
@@ -24,6 +26,8 @@ static void fill(struct vexfs_space *o, struct vex_space *sp, bool totals)
 	o->m = spec.m;
 	o->ef_construction = spec.ef_construction;
 	o->ef_search = spec.ef_search;
+	vex_engine_index_info(e, sp, &index);
+	o->index_state = index.state;
 	if (!totals)
 		return;
 	vex_space_counts(sp, &n);
@@ -32,6 +36,8 @@ static void fill(struct vexfs_space *o, struct vex_space *sp, bool totals)
 	o->slots = n.slots;
 	o->bytes = n.bytes;
 	o->damaged = n.damaged;
+	o->pending = index.pending;
+	o->index_bytes = index.bytes;
 }
 
 static bool sees_totals(const struct call *c)
@@ -71,7 +77,7 @@ static vex_err find_fill(struct call *c, struct vexfs_space *h)
 	vex_err err = find(c, h->name, &sp);
 
 	if (!err)
-		fill(h, sp, sees_totals(c));
+		fill(c->engine, h, sp, sees_totals(c));
 	return err;
 }
 
@@ -187,7 +193,7 @@ vex_err ioc_space_list(struct call *c)
 			return err == -ENODEV ? 0 : err;
 		if (h->count == fit)
 			break;
-		fill(&one, sp, totals);
+		fill(c->engine, &one, sp, totals);
 		memcpy(c->reply + h->count * sizeof(one), &one, sizeof(one));
 		after = one.id;
 		h->count++;

@@ -32,12 +32,44 @@ static void add_bool(struct vex_buf *b, const char *key, bool value)
 
 /* ---- the mount ------------------------------------------------------------------- */
 
-static void add_mount(struct vex_control *c, bool failed, struct vex_buf *b)
+struct problems {
+	struct vex_buf *b;
+	const char *gap;
+};
+
+static void add_problem(void *arg, const char *line)
+{
+	struct problems *p = arg;
+
+	vex_buf_str(p->b, p->gap);
+	vex_buf_json(p->b, line, strlen(line));
+	p->gap = ",\n    ";
+}
+
+static void add_problems(struct vex_store *store, struct vex_buf *b)
+{
+	struct problems p = { .b = b, .gap = "\n    " };
+
+	vex_buf_str(b, "  \"problems\": [");
+	vex_store_problems(store, add_problem, &p);
+	vex_buf_str(b, "],\n");
+}
+
+static const char *state_of(const struct vex_store_status *st)
+{
+	if (st->failed)
+		return "failed: read-only until remount";
+	return st->damaged || st->problems ? "degraded" : "ok";
+}
+
+static void add_mount(struct vex_control *c, const struct vex_store_status *st,
+		      struct vex_buf *b)
 {
 	add_string(b, "version", VEXFS_VERSION);
 	add_number(b, "abi", VEXFS_ABI);
-	add_string(b, "state", failed ? "failed: read-only until remount" : "ok");
-	add_bool(b, "failed", failed);
+	add_string(b, "state", state_of(st));
+	add_bool(b, "failed", st->failed);
+	add_problems(vex_engine_store(c->engine), b);
 	add_number(b, "pid", (uint64_t)getpid());
 	add_number(b, "uptime_seconds", (vex_now_mono() - c->started) / 1000000000u);
 	add_string(b, "store", c->store);
@@ -108,25 +140,40 @@ static void add_counts(struct vex_space *sp, struct vex_buf *b)
 		    (unsigned long long)n.damaged);
 }
 
-static void add_space(struct vex_space *sp, bool totals, struct vex_buf *b)
+static const char *index_state_name(enum vex_index_state s)
+{
+	static const char *const names[] = { "exact", "building, exact", "ready", "failed, exact" };
+
+	return names[s];
+}
+
+static void add_space(struct vex_engine *e, struct vex_space *sp, bool totals,
+		      struct vex_buf *b)
 {
 	struct vex_space_spec spec;
+	struct vex_index_info index;
 
 	vex_space_spec(sp, &spec);
+	vex_engine_index_info(e, sp, &index);
 	vex_buf_str(b, "    {\"name\": ");
 	vex_buf_json(b, spec.name, strlen(spec.name));
 	vex_buf_fmt(b,
 		    ", \"dim\": %u, \"metric\": \"%s\", \"type\": \"f32\", "
-		    "\"index\": \"%s\", \"state\": \"ready (exact)\"",
+		    "\"index\": \"%s\", \"state\": \"%s\"",
 		    spec.dim, metric_name(spec.metric),
-		    spec.index == VEX_FLAT ? "flat" : "hnsw");
-	if (totals)
+		    spec.index == VEX_FLAT ? "flat" : "hnsw", index_state_name(index.state));
+	if (totals) {
 		add_counts(sp, b);
+		vex_buf_fmt(b, ", \"index_rows\": %llu, \"index_bytes\": %llu, \"pending\": %llu",
+			    (unsigned long long)index.nodes, (unsigned long long)index.bytes,
+			    (unsigned long long)index.pending);
+	}
 	vex_buf_str(b, "}");
 }
 
-static vex_err add_spaces(struct vex_store *store, bool totals, struct vex_buf *b)
+static vex_err add_spaces(struct vex_engine *e, bool totals, struct vex_buf *b)
 {
+	struct vex_store *store = vex_engine_store(e);
 	const char *gap = "\n";
 	uint32_t after = 0;
 	vex_err err;
@@ -140,7 +187,7 @@ static vex_err add_spaces(struct vex_store *store, bool totals, struct vex_buf *
 			break;
 		after = vex_space_id(sp);
 		vex_buf_str(b, gap);
-		add_space(sp, totals, b);
+		add_space(e, sp, totals, b);
 		gap = ",\n";
 	}
 	vex_buf_str(b, after ? "\n  ]\n" : "]\n");
@@ -157,12 +204,12 @@ vex_err status_text(struct vex_control *c, const struct vex_cred *cred,
 
 	vex_store_status(store, &st);
 	vex_buf_str(out, "{\n");
-	add_mount(c, st.failed, out);
+	add_mount(c, &st, out);
 	if (totals) {
 		add_fs(c, out);
 		add_totals(c, &st, out);
 	}
-	err = add_spaces(store, totals, out);
+	err = add_spaces(c->engine, totals, out);
 	vex_buf_str(out, "}\n");
 	return err ? err : out->err;
 }

@@ -84,8 +84,11 @@ struct put {
 	size_t text_len;
 	int flags; /* XATTR_CREATE, XATTR_REPLACE */
 	struct vex_stamp stamp;
+	uint64_t lsn; /* out: the change */
 };
 
+/* index_sync=immediate: until the graph of the space, if it has one, has the change. */
+void graph_await(struct vex_engine *e, const char *space, uint64_t lsn);
 /* [deep] Node lock held, `l` empty or with changes for the same commit: makes the node
  * where there is none, then commits. */
 vex_err put_locked(struct put *p, struct changes *l) VEX_CHECKED;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Descriptors of directories by node: 64 sets of 4, the oldest of a set goes. An
+ * Descriptors of directories by node: sets of 4, the oldest of a set goes; 64 sets, or
+ * fewer where few descriptors may be open (RLIMIT_NOFILE): a sixteenth of them. An
  * O_PATH descriptor follows its directory through renames, so an entry can only be
  * wrong where the node itself was linked to another inode, or the directory left the
  * store; an entry is believed for a second, and not across a directory rename.
@@ -8,12 +9,15 @@
  * Beside it, the nodes that could not be found a moment ago, so that searches which
  * keep meeting them do not look everywhere each time.
  *
- * One mutex; dup(2) is all that happens under it.
+ * One mutex; dup(2), and close(2) when descriptors ran out, is all that happens under
+ * it. base's relief (close_some) takes it: what is done under it must not ask for that.
  */
+#include <sys/resource.h>
 #include "names_i.h"
 
 #define SETS 64u
 #define WAYS 4u
+#define RELIEF 32u
 #define LOST 1024u
 #define FRESH_NS 1000000000ull
 
@@ -26,10 +30,48 @@ struct dircache {
 	pthread_mutex_t lock;
 	/* guarded by lock: */
 	struct entry v[SETS][WAYS];
+	unsigned sets;	  /* of them in use: fixed */
+	unsigned relieve; /* the set that close_some empties next */
 	struct {
 		uint64_t node, since;
 	} lost[LOST];
+	struct vex_relief relief;
 };
+
+static unsigned sets_allowed(void)
+{
+	struct rlimit r;
+	rlim_t n;
+
+	if (getrlimit(RLIMIT_NOFILE, &r))
+		return 1;
+	n = r.rlim_cur / 16 / WAYS;
+	return n < 1 ? 1 : n > SETS ? SETS : (unsigned)n;
+}
+
+static void clear(struct entry *at)
+{
+	vex_cleanup_fd(&at->fd);
+	*at = (struct entry){ .fd = -1 };
+}
+
+/* Empties sets in turn. */
+static bool close_some(void *arg)
+{
+	struct dircache *d = arg;
+	unsigned closed = 0;
+
+	SCOPED_LOCK(&d->lock);
+	for (unsigned k = 0; k < d->sets && closed < RELIEF; k++) {
+		struct entry *set = d->v[d->relieve++ % d->sets];
+
+		for (unsigned j = 0; j < WAYS; j++) {
+			closed += set[j].fd >= 0;
+			clear(&set[j]);
+		}
+	}
+	return closed > 0;
+}
 
 vex_err dircache_new(struct dircache **out)
 {
@@ -41,6 +83,9 @@ vex_err dircache_new(struct dircache **out)
 	for (unsigned i = 0; i < SETS; i++)
 		for (unsigned j = 0; j < WAYS; j++)
 			d->v[i][j].fd = -1;
+	d->sets = sets_allowed();
+	d->relief = (struct vex_relief){ .close_some = close_some, .arg = d };
+	vex_relief_add(&d->relief);
 	*out = d;
 	return 0;
 }
@@ -49,9 +94,10 @@ void dircache_free(struct dircache *d)
 {
 	if (!d)
 		return;
+	vex_relief_remove(&d->relief);
 	for (unsigned i = 0; i < SETS; i++)
 		for (unsigned j = 0; j < WAYS; j++)
-			vex_cleanup_fd(&d->v[i][j].fd);
+			clear(&d->v[i][j]);
 	pthread_mutex_destroy(&d->lock);
 	free(d);
 }
@@ -63,7 +109,7 @@ static uint64_t spread(uint64_t node)
 
 static struct entry *find(struct dircache *d, uint64_t node)
 {
-	struct entry *set = d->v[spread(node) % SETS];
+	struct entry *set = d->v[spread(node) % d->sets];
 
 	for (unsigned j = 0; j < WAYS; j++)
 		if (set[j].fd >= 0 && set[j].node == node)
@@ -79,7 +125,11 @@ vex_err dircache_get(struct dircache *d, uint64_t node, uint64_t moves, int *fd)
 
 	if (!at || at->moves != moves || now - at->since > FRESH_NS)
 		return -ENOENT;
-	return fd_dup(at->fd, fd);
+	int copy = fcntl(at->fd, F_DUPFD_CLOEXEC, 0);
+	if (copy < 0) /* then the other way, which may ask for more */
+		return -ENOENT;
+	*fd = copy;
+	return 0;
 }
 
 static struct entry *oldest(struct entry *set)
@@ -98,32 +148,35 @@ static struct entry *oldest(struct entry *set)
 void dircache_put(struct dircache *d, uint64_t node, uint64_t moves, int fd)
 {
 	uint64_t now = vex_now_mono();
-	int mine, gone = -1;
+	struct entry gone;
+	int mine;
 
-	if (fd_dup(fd, &mine))
+	if (vex_dup(fd, &mine))
 		return;
 	pthread_mutex_lock(&d->lock);
 	struct entry *at = find(d, node);
 
 	if (!at)
-		at = oldest(d->v[spread(node) % SETS]);
-	gone = at->fd;
+		at = oldest(d->v[spread(node) % d->sets]);
+	gone = *at;
 	*at = (struct entry){ .node = node, .moves = moves, .since = now, .fd = mine };
 	pthread_mutex_unlock(&d->lock);
-	vex_cleanup_fd(&gone);
+	clear(&gone);
 }
 
 void dircache_drop(struct dircache *d, uint64_t node)
 {
-	int gone = -1;
+	struct entry gone = { .fd = -1 };
 
 	pthread_mutex_lock(&d->lock);
 	struct entry *at = find(d, node);
 
-	if (at)
-		gone = take_fd(&at->fd);
+	if (at) {
+		gone = *at;
+		*at = (struct entry){ .fd = -1 };
+	}
 	pthread_mutex_unlock(&d->lock);
-	vex_cleanup_fd(&gone);
+	clear(&gone);
 }
 
 bool dircache_lost(struct dircache *d, uint64_t node)

@@ -60,6 +60,9 @@ static vex_err set_options(struct vex_engine *e, const struct vex_engine_opts *o
 	e->metric = o->metric;
 	e->strict = o->strict;
 	e->owner = o->owner;
+	e->index_mem = o->index_mem;
+	e->index_immediate = o->index_immediate;
+	e->graph_floats_min = o->graph_floats_min ? o->graph_floats_min : GRAPH_FLOATS_MIN;
 	return 0;
 }
 
@@ -72,6 +75,7 @@ static vex_err make_parts(struct vex_engine *e, const struct vex_engine_opts *o)
 		pthread_mutex_init(&e->node_lock[i], NULL);
 	pthread_mutex_init(&e->dirs, NULL);
 	pthread_mutex_init(&e->flights, NULL);
+	pthread_mutex_init(&e->late_lock, NULL);
 	err = vex_pool_new(threads > POOL_MIN ? threads : POOL_MIN, QUEUED_MAX,
 			   "vexfs-work", &e->pool);
 	if (!err)
@@ -182,6 +186,8 @@ void vex_engine_close(struct vex_engine *e)
 {
 	if (!e)
 		return;
+	if (e->store && e->pool)
+		late_try(e);
 	/* The pools first: what is under way still needs the store. */
 	if (e->scans)
 		vex_pool_free(e->scans);
@@ -198,6 +204,8 @@ void vex_engine_close(struct vex_engine *e)
 		pthread_mutex_destroy(&e->node_lock[i]);
 	pthread_mutex_destroy(&e->dirs);
 	pthread_mutex_destroy(&e->flights);
+	pthread_mutex_destroy(&e->late_lock);
+	free(e->late);
 	free(e);
 }
 

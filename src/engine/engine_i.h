@@ -45,6 +45,9 @@ struct vex_engine {
 	pthread_mutex_t node_lock[NODE_LOCKS];
 	pthread_mutex_t dirs; /* making directory nodes */
 	struct graphs *graphs;
+	uint64_t graph_floats_min; /* smaller spaces are scanned */
+	uint64_t index_mem;	   /* 0: no cap */
+	bool index_immediate;
 	struct dircache *dircache;
 	struct vecerrs *vecerrs;
 	struct nodeset *dirset;
@@ -55,6 +58,12 @@ struct vex_engine {
 	unsigned flying;
 	uint64_t flown; /* bumped by each begin and end */
 	_Atomic uint64_t moves; /* bumped by every rename of a directory node */
+	/* late.c */
+	pthread_mutex_t late_lock;
+	uint64_t *late; /* nodes that are gone; guarded by late_lock */
+	size_t late_cap;
+	_Atomic size_t nlate;	/* written under late_lock */
+	_Atomic bool late_told; /* logged once */
 	/* listroom.c: upper bounds of attachment name lists; zeroed at open. */
 	_Atomic uint64_t name_sums[NAME_SUMS];
 };
@@ -218,6 +227,11 @@ vex_err info_text(struct vex_engine *e, const struct vex_obj *o,
 vex_err near_text(struct vex_engine *e, const struct vex_obj *o,
 		  const struct vex_cred *cred, const char *attr,
 		  struct vex_buf *out) VEX_CHECKED;
+
+/* ---- late.c: what the catalog could not take ----------------------------------------------- */
+
+/* Nodes of files that are gone are dropped now, if that works again. */
+void late_try(struct vex_engine *e);
 
 /* ---- recover.c ---------------------------------------------------------------------------- */
 

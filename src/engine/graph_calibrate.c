@@ -1,23 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Calibration: how far a search must look past its k-th hit to keep the recall that is
- * promised. The space itself is asked: queries lie between two of its rows, nearer to
- * one (a row itself would be found too easily: the graph leads straight to it), exact
- * search tells the truth, and the narrowest stop rule that reaches the target is taken.
+ * promised. The space itself is asked: rows that the graph does not have yet are the
+ * queries. They are distributed as its data are, and strangers to it: a row that is in
+ * the graph finds itself, and what it is linked to, too easily. Exact search over what
+ * the graph has tells the truth, and the narrowest stop rule that reaches the target is
+ * taken.
  */
 #include <math.h>
 #include "graph_i.h"
 
-#define QUERIES 128u
 #define K 10u
 #define TARGET 0.98
 
 struct trial {
 	struct graph *g;
-	struct vex_rows rows;
+	struct vex_rows rows; /* live: what the graph has */
+	const struct vex_view *v;
+	const uint64_t *strangers;
+	size_t n;
 	float *queries;
-	struct vex_hit *truth; /* QUERIES x K */
-	size_t n[QUERIES];
+	struct vex_hit *truth; /* n x K */
+	size_t found[STRANGERS_MAX];
 };
 
 static int any(void *arg, uint64_t slot, uint64_t *file)
@@ -27,48 +31,29 @@ static int any(void *arg, uint64_t slot, uint64_t *file)
 	return 1;
 }
 
-/* A live slot, from a hash of i. */
-static uint64_t pick(const struct vex_view *v, uint64_t i)
+static void take_queries(struct trial *t)
 {
-	uint64_t slot = vex_sum64(1, &i, sizeof(i)) % v->slots;
-
-	for (uint64_t tries = 0; tries < v->slots; tries++, slot = (slot + 1) % v->slots)
-		if (vex_view_live(v, slot))
-			break;
-	return slot;
-}
-
-static void make_queries(struct trial *t, const struct vex_view *v)
-{
-	for (uint32_t i = 0; i < QUERIES; i++) {
-		uint64_t sa = pick(v, 2 * i), sb = pick(v, 2 * i + 1);
-		const float *a = vex_view_row(v, sa), *b = vex_view_row(v, sb);
-		float na = vex_view_norm(v, sa), nb = vex_view_norm(v, sb);
-		float share = 0.5f;
-
-		if (v->metric == VEX_COSINE && nb > 0)
-			share *= na / nb;
-		for (uint32_t d = 0; d < v->dim; d++)
-			t->queries[(size_t)i * v->dim + d] = a[d] + share * (b[d] - (v->metric == VEX_L2 ? a[d] : 0));
-	}
+	for (size_t i = 0; i < t->n; i++)
+		memcpy(t->queries + i * t->v->dim, vex_view_row(t->v, t->strangers[i]),
+		       t->v->dim * sizeof(float));
 }
 
 static vex_err find_truth(struct trial *t)
 {
-	struct vex_topk *topk[QUERIES] = { 0 };
+	struct vex_topk *topk[STRANGERS_MAX] = { 0 };
 	struct vex_scan_stats st;
 	vex_err err = 0;
 
-	for (uint32_t i = 0; i < QUERIES && !err; i++)
+	for (size_t i = 0; i < t->n && !err; i++)
 		err = vex_topk_new(K, 0, INFINITY, &topk[i]);
 	if (!err)
-		err = vex_flat_search(&t->rows, t->queries, QUERIES, topk, any, NULL, NULL, &st);
-	for (uint32_t i = 0; i < QUERIES; i++) {
+		err = vex_flat_search(&t->rows, t->queries, t->n, topk, any, NULL, NULL, &st);
+	for (size_t i = 0; i < t->n; i++) {
 		const struct vex_hit *h;
 
 		if (!err) {
-			h = vex_topk_sorted(topk[i], &t->n[i]);
-			memcpy(t->truth + (size_t)i * K, h, t->n[i] * sizeof(*h));
+			h = vex_topk_sorted(topk[i], &t->found[i]);
+			memcpy(t->truth + i * K, h, t->found[i] * sizeof(*h));
 		}
 		vex_topk_free(topk[i]);
 	}
@@ -76,7 +61,7 @@ static vex_err find_truth(struct trial *t)
 }
 
 /* Hits at least as near as the true k-th. */
-static vex_err count(struct trial *t, uint32_t i, const struct vex_hnsw_query *p, size_t *hits)
+static vex_err count(struct trial *t, size_t i, const struct vex_hnsw_query *p, size_t *hits)
 {
 	struct vex_scan_stats st = { 0 };
 	const struct vex_hit *h;
@@ -86,62 +71,90 @@ static vex_err count(struct trial *t, uint32_t i, const struct vex_hnsw_query *p
 
 	if (err)
 		return err;
-	err = vex_hnsw_search(t->g->h, &t->rows, t->queries + (size_t)i * t->rows.dim, p, topk,
-			      any, NULL, &st);
+	err = vex_hnsw_search(t->g->h, &t->rows, t->queries + i * t->rows.dim, p, topk, any,
+			      NULL, &st);
 	h = vex_topk_sorted(topk, &n);
 	for (size_t j = 0; j < n && !err; j++)
-		*hits += h[j].distance <= t->truth[i * K + t->n[i] - 1].distance;
+		*hits += h[j].distance <= t->truth[i * K + t->found[i] - 1].distance;
 	vex_topk_free(topk);
 	return err;
 }
 
-static vex_err choose(struct trial *t)
+static vex_err try_step(struct trial *t, float widen, size_t *hits)
 {
-	static const float steps[] = { 0.02f, 0.05f, 0.08f, 0.1f,  0.12f, 0.14f, 0.16f, 0.18f, 0.2f,
-				       0.23f, 0.26f, 0.3f,  0.35f, 0.4f,  0.5f,	 0.7f,	1.0f,  2.0f };
-	size_t all = 0;
+	struct vex_hnsw_query p = { .k = K, .ef = 4096, .widen = widen, .rerank = 30 };
 
-	for (uint32_t i = 0; i < QUERIES; i++)
-		all += t->n[i];
-	for (size_t s = 0; s < ARRAY_SIZE(steps); s++) {
-		struct vex_hnsw_query p = { .k = K, .ef = 4096, .widen = steps[s], .rerank = 30 };
-		size_t hits = 0;
-		uint32_t bits;
+	*hits = 0;
+	for (size_t i = 0; i < t->n; i++) {
+		vex_err err = t->found[i] ? count(t, i, &p, hits) : 0;
 
-		for (uint32_t i = 0; i < QUERIES; i++) {
-			vex_err err = t->n[i] ? count(t, i, &p, &hits) : 0;
-
-			if (err)
-				return err;
-		}
-		memcpy(&bits, &steps[s], sizeof(bits));
-		atomic_store(&t->g->widen, bits);
-		if ((double)hits >= TARGET * (double)all)
-			break;
+		if (err)
+			return err;
 	}
 	return 0;
 }
 
-vex_err graph_calibrate(struct graph *g, struct vex_view *v)
+static vex_err choose(struct trial *t)
 {
-	AUTO_FREE float *queries = malloc((size_t)QUERIES * v->dim * sizeof(*queries));
-	AUTO_FREE struct vex_hit *truth = malloc(QUERIES * K * sizeof(*truth));
+	static const float steps[] = { 0.02f, 0.05f, 0.08f, 0.1f,  0.12f, 0.14f,
+				       0.16f, 0.18f, 0.2f,  0.23f, 0.26f, 0.3f,
+				       0.35f, 0.4f,  0.5f,  0.7f,  1.0f,  2.0f };
+	size_t all = 0, s = 0;
+
+	for (size_t i = 0; i < t->n; i++)
+		all += t->found[i];
+	for (; s < ARRAY_SIZE(steps) - 1; s++) {
+		size_t hits;
+		vex_err err = try_step(t, steps[s], &hits);
+
+		if (err)
+			return err;
+		if ((double)hits >= TARGET * (double)all)
+			break;
+	}
+	/* Once, at the end: searches go on meanwhile. */
+	vex_hnsw_set_widen(t->g->h, steps[s]);
+	return 0;
+}
+
+/* What the view and the graph both have. */
+static uint64_t *in_both(struct graph *g, const struct vex_view *v)
+{
+	uint64_t words = (v->slots + 63) / 64;
+	uint64_t *bits = malloc((words + 1) * sizeof(*bits));
+
+	if (!bits)
+		return NULL;
+	graph_pending(g, v, bits);
+	for (uint64_t i = 0; i < words; i++)
+		bits[i] = v->live[i] & ~bits[i];
+	return bits;
+}
+
+vex_err graph_calibrate(struct graph *g, const struct vex_view *v, const uint64_t *strangers,
+			size_t n)
+{
+	AUTO_FREE float *queries = malloc(n * v->dim * sizeof(*queries));
+	AUTO_FREE struct vex_hit *truth = malloc(n * K * sizeof(*truth));
 	AUTO_FREE struct trial *t = calloc(1, sizeof(*t));
+	AUTO_FREE uint64_t *live = in_both(g, v);
 	vex_err err;
 
-	if (!queries || !truth || !t)
+	if (!queries || !truth || !t || !live)
 		return -ENOMEM;
 	t->g = g;
+	t->v = v;
 	t->rows = graph_rows(v);
+	t->rows.live = live;
+	t->strangers = strangers;
+	t->n = n;
 	t->queries = queries;
 	t->truth = truth;
-	if (!v->live_rows)
-		return 0;
-	make_queries(t, v);
+	take_queries(t);
 	err = find_truth(t);
 	if (!err)
 		err = choose(t);
 	if (!err)
-		g->calibrated = vex_hnsw_nodes(g->h);
+		g->uncalibrated = 0;
 	return err;
 }

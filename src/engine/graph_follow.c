@@ -11,6 +11,8 @@
 
 #define SWEEP_MIN 256u
 #define SWEEP_SHARE 50u /* of the nodes, a part */
+#define WORN_SHARE 3u /* rows gone since the last look, a part of all */
+#define CALIBRATE_SHARE 3u
 #define ALONE 512u	/* inserts that are not worth a second thread */
 #define THREADS_MAX 16u
 #define STACK ((size_t)256 << 10)
@@ -28,7 +30,7 @@ struct vex_rows graph_rows(const struct vex_view *v)
 	};
 }
 
-static vex_err grow(struct graph *g, uint64_t slots)
+vex_err graph_room(struct graph *g, uint64_t slots)
 {
 	uint64_t words = slots / 64 + 1;
 	_Atomic uint64_t *bits;
@@ -119,18 +121,81 @@ static vex_err insert_all(struct batch *b, uint64_t n)
 	return atomic_load(&b->err);
 }
 
+/* Up to STRANGERS_MAX of the bits, spread over all of them, moved to a list. */
+static size_t hold_out(uint64_t *bits, uint64_t words, uint64_t n, uint64_t *out)
+{
+	uint64_t step = n / STRANGERS_MAX + 1, at = 0;
+	size_t held = 0;
+
+	for (uint64_t i = 0; i < words; i++)
+		for (uint64_t b = bits[i]; b; b &= b - 1) {
+			if (at++ % step)
+				continue;
+			out[held++] = i * 64 + (unsigned)__builtin_ctzll(b);
+			bits[i] &= ~(b & -b);
+		}
+	return held;
+}
+
+static void put_back(uint64_t *bits, uint64_t words, const uint64_t *held, size_t n)
+{
+	memset(bits, 0, words * sizeof(*bits));
+	for (size_t i = 0; i < n; i++)
+		bits[held[i] / 64] |= 1ull << (held[i] % 64);
+}
+
+static vex_err insert_bits(struct follow *f, struct graph *g, const struct vex_view *v,
+			   const uint64_t *bits, uint64_t words, uint64_t n)
+{
+	struct batch b = { .f = f, .g = g, .v = v, .bits = bits, .words = words };
+
+	return n ? insert_all(&b, n) : 0;
+}
+
+/* Most of it, then the calibration by the rest, then the rest. */
+static vex_err insert_and_calibrate(struct follow *f, struct graph *g, const struct vex_view *v,
+				    uint64_t *bits, uint64_t words, uint64_t n)
+{
+	uint64_t strangers[STRANGERS_MAX];
+	size_t held = hold_out(bits, words, n, strangers);
+	vex_err err = insert_bits(f, g, v, bits, words, n - held);
+
+	if (!err)
+		err = vex_hnsw_connect(g->h);
+	if (!err)
+		err = graph_calibrate(g, v, strangers, held);
+	if (err)
+		return err;
+	put_back(bits, words, strangers, held);
+	return insert_bits(f, g, v, bits, words, held);
+}
+
+/* mem=: with the rows that come, as they are laid out now. */
+static bool fits(const struct follow *f, const struct graph *g, uint64_t more)
+{
+	uint64_t cap = f->e->index_mem;
+
+	return !cap || f->others + vex_hnsw_estimate(&g->opts, vex_hnsw_nodes(g->h) + more) <= cap;
+}
+
 static vex_err take_in(struct follow *f, struct graph *g, const struct vex_view *v)
 {
 	uint64_t words = (v->slots + 63) / 64;
 	AUTO_FREE uint64_t *bits = malloc((words ? words : 1) * sizeof(*bits));
-	struct batch b = { .f = f, .g = g, .v = v, .bits = bits, .words = words };
 	uint64_t n;
-	vex_err err = bits ? grow(g, v->slots) : -ENOMEM;
+	vex_err err = bits ? graph_room(g, v->slots) : -ENOMEM;
 
 	if (err)
 		return err;
 	n = graph_pending(g, v, bits);
-	return n ? insert_all(&b, n) : 0;
+	if (!fits(f, g, n))
+		return -ENOMEM;
+	g->unsaved += n;
+	g->uncalibrated += n;
+	if (n < STRANGERS_MIN ||
+	    g->uncalibrated < (vex_hnsw_nodes(g->h) + n) / CALIBRATE_SHARE)
+		return insert_bits(f, g, v, bits, words, n);
+	return insert_and_calibrate(f, g, v, bits, words, n);
 }
 
 /* ---- removing ----------------------------------------------------------------------------- */
@@ -148,9 +213,24 @@ static vex_err remove_dead(struct graph *g, const struct vex_view *v)
 			/* Removed before, and not yet swept. */
 			if (err && err != -ENOENT)
 				return err;
+			g->unsaved += !err;
 		}
 	}
 	return 0;
+}
+
+/* Many nodes removed at once leave the others badly connected, however they are mended:
+ * the new ones had been linked to them. */
+static bool worn(struct graph *g, const struct vex_view *v)
+{
+	uint64_t dead = 0;
+
+	for (uint64_t i = 0; i < g->words; i++) {
+		uint64_t live = i < (v->slots + 63) / 64 ? v->live[i] : 0;
+
+		dead += (uint64_t)__builtin_popcountll(atomic_load(&g->absorbed[i]) & ~live);
+	}
+	return dead > SWEEP_MIN && dead > (dead + vex_hnsw_nodes(g->h)) / WORN_SHARE;
 }
 
 static void swept(void *arg, uint32_t slot)
@@ -167,6 +247,11 @@ static bool enough_to_sweep(const struct graph *g)
 	return n >= SWEEP_MIN && n >= vex_hnsw_nodes(g->h) / SWEEP_SHARE;
 }
 
+vex_err graph_settle(struct graph *g)
+{
+	return vex_hnsw_removed(g->h) ? vex_hnsw_sweep(g->h, swept, g) : 0;
+}
+
 static vex_err let_go(struct graph *g, struct vex_view *v)
 {
 	vex_err err = remove_dead(g, v);
@@ -175,25 +260,40 @@ static vex_err let_go(struct graph *g, struct vex_view *v)
 		err = vex_hnsw_sweep(g->h, swept, g);
 	if (!err && !vex_hnsw_removed(g->h))
 		vex_space_hold(v->space, v->lsn);
+	atomic_store(&g->lsn, v->lsn);
 	return err;
+}
+
+static vex_err begin(struct follow *f, struct graph *g, const struct vex_view *v)
+{
+	vex_err err = graph_load(f, g, v);
+
+	g->begun = true;
+	if (!err || err == -ENOENT)
+		return 0;
+	vex_warn("index of space %u: %s: it is built anew", g->space, strerror(-err));
+	return graph_anew(g);
 }
 
 vex_err graph_follow(struct follow *f, struct graph *g, struct vex_space *sp)
 {
 	struct vex_view v;
-	vex_err err;
+	vex_err err = 0;
 
 	/* Nothing freed from now on comes back before we have seen it. */
-	if (!g->words)
+	if (!g->begun)
 		vex_space_hold(sp, 0);
 	err = vex_view_open(sp, &v);
 	if (err)
 		return err;
-	err = take_in(f, g, &v);
+	if (!g->begun)
+		err = begin(f, g, &v);
+	if (!err && worn(g, &v))
+		err = -ESTALE;
+	if (!err)
+		err = take_in(f, g, &v);
 	if (!err)
 		err = let_go(g, &v);
-	if (!err && vex_hnsw_nodes(g->h) > g->calibrated + g->calibrated / 2)
-		err = graph_calibrate(g, &v);
 	if (!err)
 		atomic_store(&g->ready, true);
 	vex_view_close(&v);

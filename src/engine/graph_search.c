@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A search by graph: the rows it has not taken in yet are scanned, the rest is found by
- * traversal, both into the same hits. Where that does not fill k, because hits were
- * refused or one file's rows crowd the front, the answer is thrown away and the space
- * scanned: k hits come back whenever k files deserve it.
+ * traversal, both into the same hits. Where that does not fill k, because one file's rows
+ * crowd the front, or where most rows were refused, the answer is thrown away and the
+ * space scanned: k hits come back whenever k files deserve it, and a filter costs no
+ * recall.
  */
 #include "graph_i.h"
 #include "search_i.h"
@@ -12,13 +13,25 @@
 #define PENDING_SHARE 4u
 #define K_SHARE 16u
 #define EF_MAX 4096u
+/* Some rows may be refused: the traversal has to look further than k, for it does not
+ * know which. With this many times k, k accepted ones are found as surely as without a
+ * filter while at least a third is accepted; where it was less, the space is scanned. */
+#define FILTERED 4u
+#define REFUSED_MAX 2u /* a hit */
 
 static bool worth_it(const struct search *s)
 {
 	const struct vex_query *q = s->q;
 
 	return s->e->graphs && !q->exact && q->k && s->spec.index == VEX_HNSW &&
-	       s->view.live_rows / K_SHARE > s->cap && s->cap <= EF_MAX / 2;
+	       s->view.live_rows / K_SHARE > s->cap && s->cap <= EF_MAX / (2 * FILTERED);
+}
+
+static bool filtered(const struct search *s)
+{
+	const struct vex_query *q = s->q;
+
+	return (q->where && *q->where) || s->under || q->fresh || !q->cred || q->cred->uid;
 }
 
 static struct vex_hnsw_query params(const struct search *s, const struct graph *g)
@@ -27,10 +40,12 @@ static struct vex_hnsw_query params(const struct search *s, const struct graph *
 		.k = s->cap,
 		.ef = EF_MAX,
 		.rerank = s->cap + (s->cap > 20 ? s->cap : 20),
+		.widen = vex_hnsw_widen(g->h),
 	};
-	uint32_t bits = atomic_load(&g->widen);
-
-	memcpy(&p.widen, &bits, sizeof(bits));
+	if (filtered(s)) {
+		p.k *= FILTERED;
+		p.rerank *= FILTERED;
+	}
 	if (s->q->ef) {
 		p.ef = s->q->ef < EF_MAX ? s->q->ef : EF_MAX;
 		p.widen = -1;
@@ -73,22 +88,37 @@ static bool all_full(const struct search *s)
 	return true;
 }
 
-static vex_err by_graph(struct search *s, struct graph *g, bool *done)
+/* What the graph lacks is scanned; *enough false where that is most of the space. */
+static vex_err add_pending(struct search *s, struct graph *g, bool *enough)
 {
 	uint64_t words = (s->view.slots + 63) / 64, pending;
-	AUTO_FREE uint64_t *bits = malloc((words ? words : 1) * sizeof(*bits));
-	vex_err err = 0;
 
+	*enough = true;
+	/* It stands where the view does, or later: it lacks nothing. */
+	if (atomic_load(&g->lsn) >= s->view.lsn)
+		return 0;
+	AUTO_FREE uint64_t *bits = malloc((words ? words : 1) * sizeof(*bits));
 	if (!bits)
 		return -ENOMEM;
 	pending = graph_pending(g, &s->view, bits);
-	if (pending > s->view.live_rows / PENDING_SHARE)
-		return 0;
-	if (pending)
-		err = scan_pending(s, bits);
-	if (!err)
-		err = traverse(s, g);
-	*done = !err && all_full(s);
+	*enough = pending <= s->view.live_rows / PENDING_SHARE;
+	return *enough && pending ? scan_pending(s, bits) : 0;
+}
+
+static bool accepted_enough(const struct search *s)
+{
+	return s->stats.refused <= (uint64_t)REFUSED_MAX * s->cap * s->nq;
+}
+
+static vex_err by_graph(struct search *s, struct graph *g, bool *done)
+{
+	bool enough;
+	vex_err err = add_pending(s, g, &enough);
+
+	if (err || !enough)
+		return err;
+	err = traverse(s, g);
+	*done = !err && all_full(s) && accepted_enough(s);
 	return err;
 }
 

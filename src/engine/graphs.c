@@ -8,16 +8,21 @@
  * it.
  */
 #include <time.h>
+#include "attach_i.h"
 #include "graph_i.h"
 
 #define IDLE_MS 400
 #define BUSY_MS 20
 #define STACK ((size_t)256 << 10)
+/* Changes, as a share of the nodes, after which the file is written while mounted. */
+#define SAVE_SHARE 4u
+#define SAVE_MIN 10000u
 
 struct graphs {
 	struct follow f;
 	pthread_mutex_t lock;
-	pthread_cond_t wake;
+	pthread_cond_t wake;	/* the thread: there may be work */
+	pthread_cond_t looked; /* waiters: it has looked once more */
 	struct graph *list;
 	_Atomic bool stop;
 	bool started;
@@ -55,23 +60,39 @@ void graphs_put(struct graphs *gs, struct graph *g)
 		graph_free(g);
 }
 
+vex_err graph_anew(struct graph *g)
+{
+	struct vex_hnsw *h, *old;
+	vex_err err = vex_hnsw_new(&g->opts, &h);
+
+	if (err)
+		return err;
+	pthread_rwlock_wrlock(&g->lock);
+	old = g->h;
+	g->h = h;
+	pthread_rwlock_unlock(&g->lock);
+	vex_hnsw_free(old);
+	for (uint64_t i = 0; i < g->words; i++)
+		atomic_store(&g->absorbed[i], 0);
+	return 0;
+}
+
 static struct graph *graph_new(struct vex_space *sp)
 {
 	struct graph *g = calloc(1, sizeof(*g));
 	struct vex_space_spec spec;
-	struct vex_hnsw_opts o;
 
 	if (!g)
 		return NULL;
 	vex_space_spec(sp, &spec);
-	o = (struct vex_hnsw_opts){
+	g->opts = (struct vex_hnsw_opts){
 		.metric = spec.metric,
 		.dim = spec.dim,
 		.m = spec.m,
 		.ef_construction = spec.ef_construction,
 		.seed = vex_space_id(sp),
 	};
-	if (vex_hnsw_new(&o, &g->h)) {
+	if (vex_hnsw_new(&g->opts, &g->h)) {
 		free(g);
 		return NULL;
 	}
@@ -92,10 +113,10 @@ static struct graph *graph_for(struct graphs *gs, struct vex_space *sp)
 	while (g && g->space != vex_space_id(sp))
 		g = g->next;
 	if (g)
-		return g->failed ? NULL : g;
+		return atomic_load(&g->failed) ? NULL : g;
 	vex_space_spec(sp, &spec);
 	vex_space_counts(sp, &counts);
-	if (spec.index != VEX_HNSW || counts.rows * spec.dim < GRAPH_FLOATS_MIN)
+	if (spec.index != VEX_HNSW || counts.rows * spec.dim < gs->f.e->graph_floats_min)
 		return NULL;
 	g = graph_new(sp);
 	if (!g)
@@ -123,6 +144,7 @@ static void prune(struct graphs *gs)
 		pthread_mutex_lock(&gs->lock);
 		*at = g->next;
 		pthread_mutex_unlock(&gs->lock);
+		graph_forget(&gs->f, g);
 		graphs_put(gs, g);
 	}
 }
@@ -137,8 +159,53 @@ static void fail(struct graphs *gs, struct graph *g, struct vex_space *sp, vex_e
 	vex_warn("space %s: its index stops here (%s): searches are exact", spec.name,
 		 strerror(-err));
 	atomic_store(&g->ready, false);
-	g->failed = true;
+	atomic_store(&g->failed, true);
 	vex_space_hold(sp, UINT64_MAX);
+}
+
+/* A new graph takes the place of a worn one, which serves until it stands. */
+static vex_err renew(struct graphs *gs, struct graph *old, struct vex_space *sp)
+{
+	struct graph *g = graph_new(sp), **at = &gs->list;
+	vex_err err;
+
+	if (!g)
+		return -ENOMEM;
+	g->begun = true;
+	err = graph_follow(&gs->f, g, sp);
+	if (err) {
+		graph_free(g);
+		return err;
+	}
+	pthread_mutex_lock(&gs->lock);
+	while (*at != old)
+		at = &(*at)->next;
+	g->next = old->next;
+	*at = g;
+	pthread_mutex_unlock(&gs->lock);
+	graphs_put(gs, old);
+	return 0;
+}
+
+/* A file that is behind costs the next mount some inserts, no more. */
+static void save(struct graphs *gs, struct graph *g)
+{
+	vex_err err = graph_settle(g);
+
+	if (!err)
+		err = graph_save(&gs->f, g);
+	if (err)
+		vex_warn("index of space %u: not saved: %s", g->space, strerror(-err));
+	g->unsaved = 0;
+}
+
+static uint64_t bytes_of_others(const struct graphs *gs, const struct graph *but)
+{
+	uint64_t bytes = 0;
+
+	for (const struct graph *g = gs->list; g; g = g->next)
+		bytes += g == but ? 0 : vex_hnsw_bytes(g->h);
+	return bytes;
 }
 
 static void look(struct graphs *gs)
@@ -157,10 +224,49 @@ static void look(struct graphs *gs)
 		g = graph_for(gs, sp);
 		if (!g)
 			continue;
+		gs->f.others = bytes_of_others(gs, g);
 		err = graph_follow(&gs->f, g, sp);
+		if (err == -ESTALE) {
+			err = renew(gs, g, sp);
+			if (!err)
+				continue;
+		}
 		if (err)
 			fail(gs, g, sp, err);
+		else if (g->unsaved > vex_hnsw_nodes(g->h) / SAVE_SHARE + SAVE_MIN)
+			save(gs, g);
 	}
+}
+
+static struct graph *of_space(struct graphs *gs, uint32_t space)
+{
+	struct graph *g = gs->list;
+
+	while (g && g->space != space)
+		g = g->next;
+	return g;
+}
+
+void graphs_wait(struct graphs *gs, uint32_t space, uint64_t lsn)
+{
+	SCOPED_LOCK(&gs->lock);
+	struct graph *g;
+
+	pthread_cond_signal(&gs->wake);
+	while (!atomic_load(&gs->stop)) {
+		g = of_space(gs, space);
+		if (!g || atomic_load(&g->failed) || atomic_load(&g->lsn) >= lsn)
+			return;
+		pthread_cond_wait(&gs->looked, &gs->lock);
+	}
+}
+
+void graph_await(struct vex_engine *e, const char *space, uint64_t lsn)
+{
+	AUTO_SPACE struct vex_space *sp = NULL;
+
+	if (e->index_immediate && !vex_space_find(e->store, space, &sp))
+		graphs_wait(e->graphs, vex_space_id(sp), lsn);
 }
 
 static void rest(struct graphs *gs, long ms)
@@ -188,10 +294,37 @@ static void *graphs_main(void *arg)
 
 		if (changed)
 			look(gs);
+		pthread_mutex_lock(&gs->lock);
+		pthread_cond_broadcast(&gs->looked);
+		pthread_mutex_unlock(&gs->lock);
 		seen = now;
 		rest(gs, changed ? BUSY_MS : IDLE_MS);
 	}
 	return NULL;
+}
+
+void vex_engine_index_info(struct vex_engine *e, struct vex_space *sp,
+			   struct vex_index_info *out)
+{
+	struct graphs *gs = e->graphs;
+	struct vex_space_counts counts;
+
+	vex_space_counts(sp, &counts);
+	*out = (struct vex_index_info){ .state = VEX_INDEX_EXACT };
+	SCOPED_LOCK(&gs->lock);
+	for (struct graph *g = gs->list; g; g = g->next) {
+		if (g->space != vex_space_id(sp))
+			continue;
+		pthread_rwlock_rdlock(&g->lock);
+		out->nodes = vex_hnsw_nodes(g->h);
+		out->lsn = atomic_load(&g->lsn);
+		out->bytes = vex_hnsw_bytes(g->h);
+		pthread_rwlock_unlock(&g->lock);
+		out->pending = counts.rows > out->nodes ? counts.rows - out->nodes : 0;
+		out->state = atomic_load(&g->failed)  ? VEX_INDEX_FAILED
+			     : atomic_load(&g->ready) ? VEX_INDEX_READY
+						      : VEX_INDEX_BUILDING;
+	}
 }
 
 vex_err graphs_new(struct vex_engine *e, unsigned threads, struct graphs **out)
@@ -203,6 +336,7 @@ vex_err graphs_new(struct vex_engine *e, unsigned threads, struct graphs **out)
 		return -ENOMEM;
 	pthread_mutex_init(&gs->lock, NULL);
 	pthread_cond_init(&gs->wake, NULL);
+	pthread_cond_init(&gs->looked, NULL);
 	gs->f = (struct follow){ .e = e, .threads = threads, .stop = &gs->stop };
 	err = vex_thread_start(&gs->thread, "vexfs-index", STACK, graphs_main, gs);
 	gs->started = !err;
@@ -221,6 +355,7 @@ void graphs_free(struct graphs *gs)
 	pthread_mutex_lock(&gs->lock);
 	atomic_store(&gs->stop, true);
 	pthread_cond_signal(&gs->wake);
+	pthread_cond_broadcast(&gs->looked);
 	pthread_mutex_unlock(&gs->lock);
 	if (gs->started)
 		pthread_join(gs->thread, NULL);
@@ -228,9 +363,12 @@ void graphs_free(struct graphs *gs)
 		struct graph *g = gs->list;
 
 		gs->list = g->next;
+		if (g->unsaved && g->ready && !g->failed)
+			save(gs, g);
 		graph_free(g);
 	}
 	pthread_cond_destroy(&gs->wake);
+	pthread_cond_destroy(&gs->looked);
 	pthread_mutex_destroy(&gs->lock);
 	free(gs);
 }

@@ -14,6 +14,7 @@ struct file_at {
 	bool there;
 	size_t path;
 	uint32_t path_len;
+	uint32_t dir_len; /* of the path, with its slash, where by_parent names it */
 	struct stat st;
 };
 
@@ -22,7 +23,8 @@ struct builder {
 	struct vex_result *res;
 	struct file_at *files;
 	size_t nfiles, capfiles;
-	struct memo by_node; /* index into files */
+	struct memo by_node;   /* index into files */
+	struct memo by_parent; /* the first of each directory; index into files */
 	size_t *texts;       /* of each hit: path, key */
 	size_t cap;
 };
@@ -32,11 +34,49 @@ static void builder_free(struct builder *b)
 	free(b->files);
 	free(b->texts);
 	memo_free(&b->by_node);
+	memo_free(&b->by_parent);
 }
 
 static vex_err text_error(vex_err err)
 {
 	return err == -EFBIG ? -ENOMEM : err;
+}
+
+/* A path whose directory had a hit before begins as that one's did. */
+static bool known_dir(struct builder *b, uint64_t parent, struct vex_buf *out)
+{
+	int at = memo_get(&b->by_parent, 0, parent);
+	struct file_at *f;
+	char *room;
+
+	if (at < 0)
+		return false;
+	f = &b->files[at];
+	/* The buffer may move: room first, then look where the other path is. */
+	room = vex_buf_room(out, f->dir_len);
+	if (room && f->dir_len)
+		memcpy(room, out->data + f->path, f->dir_len);
+	return true;
+}
+
+static vex_err add_path(struct builder *b, struct file_at *f, const struct place *p)
+{
+	struct vex_buf *out = &b->res->text;
+	vex_err err;
+
+	if (!p->parent || !*p->name)
+		return place_path(b->s->e, p->dirfd, p->name, out);
+	if (!known_dir(b, p->parent, out)) {
+		err = place_dir_path(b->s->e, p->dirfd, out);
+		if (err || out->err)
+			return err;
+		if (out->len > f->path)
+			vex_buf_add(out, "/", 1);
+		f->dir_len = (uint32_t)(out->len - f->path);
+		memo_put(&b->by_parent, 0, p->parent, (int)(f - b->files));
+	}
+	vex_buf_str(out, p->name);
+	return 0;
 }
 
 static vex_err locate(struct builder *b, struct file_at *f)
@@ -53,11 +93,14 @@ static vex_err locate(struct builder *b, struct file_at *f)
 	if (err)
 		return err;
 	f->path = b->res->text.len;
-	err = place_path(s->e, p.dirfd, p.name, &b->res->text);
+	err = add_path(b, f, &p);
 	if (b->res->text.err)
 		return text_error(b->res->text.err);
 	if (err)
 		return err;
+	/* The root itself has a name too, one that a shell can use. */
+	if (b->res->text.len == f->path)
+		vex_buf_add(&b->res->text, ".", 1);
 	f->path_len = (uint32_t)(b->res->text.len - f->path);
 	vex_buf_add(&b->res->text, "", 1);
 	f->st = p.st;
@@ -164,10 +207,15 @@ static vex_err build(struct builder *b)
 	vex_err err = 0;
 
 	for (size_t t = 0; !err && t < s->ntopk; t++) {
+		AUTO_FREE struct vex_hit *chosen = NULL;
 		size_t n;
 		const struct vex_hit *h = vex_topk_sorted(s->topk[t], &n);
 
 		b->res->truncated |= !s->q->k && n == s->cap;
+		if (s->q->mmr) {
+			err = mmr_order(s, h, &n, &chosen);
+			h = chosen;
+		}
 		for (size_t i = s->q->offset; !err && i < n && !s->missed; i++)
 			err = one_hit(b, &h[i], t);
 	}
@@ -185,7 +233,11 @@ static void settle_texts(struct builder *b)
 vex_err hits_build(struct search *s)
 {
 	struct builder b = { .s = s, .res = calloc(1, sizeof(*b.res)) };
-	vex_err err = b.res ? build(&b) : -ENOMEM;
+	vex_err err;
+
+	vex_reader_begin(s->r);
+	err = b.res ? build(&b) : -ENOMEM;
+	vex_reader_end(s->r);
 
 	if (!err)
 		settle_texts(&b);

@@ -97,7 +97,9 @@ static vex_err put_commit(struct put *p, struct changes *l, uint64_t node,
 	c->text_len = (uint32_t)p->text_len;
 	c->stamp = p->stamp;
 	c->flags = p->flags;
-	return vex_store_commit(p->e->store, l->c, l->n, NULL);
+	err = vex_store_commit(p->e->store, l->c, l->n, NULL);
+	p->lsn = c->lsn;
+	return err;
 }
 
 /* The space did not exist a moment ago. */
@@ -185,6 +187,7 @@ struct set_call {
 	const void *value;
 	size_t size;
 	int flags;
+	uint64_t lsn; /* out */
 };
 
 /* 0: there is no such space. */
@@ -211,7 +214,9 @@ static vex_err set_with(struct set_call *c, uint32_t dim)
 		p.text = c->value;
 		p.text_len = c->size;
 	}
-	return put_file(&p);
+	err = put_file(&p);
+	c->lsn = p.lsn;
+	return err;
 }
 
 static vex_err set_deep(void *arg)
@@ -261,7 +266,9 @@ static vex_err set_quick(struct set_call *c)
 	p.o = &o;
 	put_take_rows(&p, &rows);
 	p.stamp = stamp_of(&st);
-	return put_known(&p, &l, node);
+	err = put_known(&p, &l, node);
+	c->lsn = p.lsn;
+	return err;
 }
 
 vex_err vex_engine_xattr_set(struct vex_engine *e, const struct vex_obj *o,
@@ -283,5 +290,9 @@ vex_err vex_engine_xattr_set(struct vex_engine *e, const struct vex_obj *o,
 	if (!size || flags & ~(XATTR_CREATE | XATTR_REPLACE))
 		return -EINVAL;
 	err = set_quick(&c);
-	return err == -EAGAIN ? engine_deep(e, set_deep, &c) : err;
+	if (err == -EAGAIN)
+		err = engine_deep(e, set_deep, &c);
+	if (!err)
+		graph_await(e, c.a.space, c.lsn);
+	return err;
 }

@@ -41,6 +41,7 @@ static void search_free(struct search *s)
 		vex_space_unref(s->space);
 	free(s->own_vectors);
 	free(s->like_path);
+	where_free(s);
 	memo_free(&s->nodes);
 	memo_free(&s->dirs_open);
 	memo_free(&s->dirs_under);

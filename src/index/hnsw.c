@@ -65,6 +65,14 @@ uint64_t vex_hnsw_nodes(const struct vex_hnsw *h)
 	return h->nodes;
 }
 
+uint64_t vex_hnsw_estimate(const struct vex_hnsw_opts *o, uint64_t nodes)
+{
+	uint64_t node = vex_sq8_stride(o->dim) + 2ull * o->m * sizeof(uint32_t) +
+			sizeof(uint32_t) + 1;
+
+	return nodes * node + (nodes * 2 / o->m + 4096) * o->m * sizeof(uint32_t);
+}
+
 uint64_t vex_hnsw_bytes(const struct vex_hnsw *h)
 {
 	return h->codes.used + h->links0.used + h->places.used + h->levels.used + h->upper.used;

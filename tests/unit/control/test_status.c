@@ -70,7 +70,7 @@ Test(control_status, counts_for_administrators)
 	cr_expect_str_eq(at(t, "$.spaces[1].name"), "b");
 	cr_expect_str_eq(at(t, "$.spaces[1].rows"), "2");
 	cr_expect_str_eq(at(t, "$.spaces[0].metric"), "ip");
-	cr_expect_str_eq(at(t, "$.spaces[0].state"), "ready (exact)");
+	cr_expect_str_eq(at(t, "$.spaces[0].state"), "exact");
 	free(t);
 }
 

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* graphs.c, graph_*.c: a graph beside a space changes what a search costs, not what it
+ * sees: recall, rows not yet taken in, rows that went, reopening, bad index files. */
+#include <fcntl.h>
+#include <math.h>
+#include "attach_fixture.h"
+#include "graph_i.h"
+
+#define DIM 16u
+#define FILES 24u
+#define ROWS 128u /* a file */
+
+static uint64_t seed;
+
+static void up(void)
+{
+	af_opts.graph_floats_min = 1000 * DIM;
+	af_up();
+	seed = af_seed();
+}
+
+TestSuite(graph, .init = up, .fini = af_down, .timeout = 240);
+
+static float uniform(void)
+{
+	return (float)(af_next(&seed) % 20001) / 10000.0f - 1.0f;
+}
+
+static void attach(const char *name, uint32_t rows)
+{
+	AUTO_FREE float *v = malloc(rows * DIM * sizeof(float));
+
+	for (uint32_t i = 0; i < rows * DIM; i++)
+		v[i] = uniform();
+	cr_assert_eq(af_set(name, "g", v, rows * DIM * sizeof(float), 0), 0);
+}
+
+static void fill(void)
+{
+	struct vex_space_spec spec = {
+		.name = "g", .dim = DIM, .metric = VEX_L2, .index = VEX_HNSW, .m = 12
+	};
+	char name[16];
+
+	cr_assert_eq(vex_engine_space_create(eng, &af_uid0, &spec), 0);
+	for (unsigned i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "f%u", i);
+		af_write(name, "x");
+		attach(name, ROWS);
+	}
+}
+
+static struct vex_index_info info(void)
+{
+	AUTO_SPACE struct vex_space *sp = NULL;
+	struct vex_index_info i;
+
+	cr_assert_eq(vex_space_find(vex_engine_store(eng), "g", &sp), 0);
+	vex_engine_index_info(eng, sp, &i);
+	return i;
+}
+
+/* Until the graph has all rows; a minute at most. */
+static void wait_ready(uint64_t rows)
+{
+	struct vex_index_info i = { 0 };
+
+	for (int tries = 0; tries < 12000; tries++) {
+		i = info();
+		if (i.state == VEX_INDEX_READY && i.nodes == rows &&
+		    i.lsn >= vex_store_lsn(vex_engine_store(eng)))
+			return;
+		usleep(5000);
+	}
+	cr_assert_fail("state %d, %llu of %llu rows", i.state, (unsigned long long)i.nodes,
+		       (unsigned long long)rows);
+}
+
+static struct vex_result *search(const float *q, uint32_t k, bool exact)
+{
+	struct vex_query query = { .space = "g", .vectors = q, .dim = DIM, .nq = 1, .k = k,
+				   .per_file = 0, .max_distance = INFINITY, .exact = exact,
+				   .cred = &af_uid0 };
+	struct vex_result *res;
+	struct vex_problem p;
+	vex_err err = vex_engine_search(eng, &query, &res, &p);
+
+	cr_assert_eq(err, 0, "%s", p.text);
+	return res;
+}
+
+/* Share of the exact hits that the usual search finds; all by graph. */
+static double recall(void)
+{
+	size_t hits = 0, all = 0;
+
+	for (int i = 0; i < 60; i++) {
+		struct vex_result *want, *got;
+		float q[DIM];
+
+		for (unsigned d = 0; d < DIM; d++)
+			q[d] = uniform();
+		want = search(q, 10, true);
+		got = search(q, 10, false);
+		cr_assert_str_eq(got->plan, "graph");
+		cr_assert_str_eq(want->plan, "exact");
+		cr_assert_eq(got->n, want->n);
+		for (size_t a = 0; a < got->n; a++)
+			hits += got->hits[a].distance <= want->hits[want->n - 1].distance;
+		all += want->n;
+		vex_result_free(want);
+		vex_result_free(got);
+	}
+	return (double)hits / (double)all;
+}
+
+static void recall_holds(double least)
+{
+	double r = recall();
+
+	cr_assert_gt(r, least, "recall %.3f", r);
+}
+
+Test(graph, small_spaces_have_none)
+{
+	struct vex_result *r;
+	float q[DIM] = { 1 };
+
+	af_opts.graph_floats_min = 0;
+	af_again();
+	fill();
+	usleep(600000);
+	cr_assert_eq(info().state, VEX_INDEX_EXACT);
+	r = search(q, 10, false);
+	cr_assert_str_eq(r->plan, "exact");
+	vex_result_free(r);
+}
+
+Test(graph, recall_is_kept)
+{
+	fill();
+	wait_ready(FILES * ROWS);
+	recall_holds(0.93);
+}
+
+Test(graph, new_rows_are_seen_at_once)
+{
+	float q[DIM] = { 0 };
+
+	fill();
+	wait_ready(FILES * ROWS);
+	af_write("new", "x");
+	for (int i = 0; i < 50; i++) {
+		struct vex_result *r;
+
+		for (unsigned d = 0; d < DIM; d++)
+			q[d] = 5 + uniform();
+		cr_assert_eq(af_set("new", "g", q, sizeof(q), 0), 0);
+		r = search(q, 5, false);
+		cr_assert_eq(r->n, 5);
+		cr_assert_str_eq(r->hits[0].path, "new");
+		cr_assert_eq(r->hits[0].distance, 0, "round %d", i);
+		/* the one it replaced is gone */
+		cr_assert(r->n < 2 || strcmp(r->hits[1].path, "new"));
+		vex_result_free(r);
+	}
+}
+
+Test(graph, removed_rows_are_not_seen)
+{
+	char name[16];
+
+	fill();
+	wait_ready(FILES * ROWS);
+	for (unsigned i = 0; i < FILES / 2; i++) {
+		struct vex_result *r;
+		float q[DIM];
+
+		snprintf(name, sizeof(name), "f%u", i);
+		cr_assert_eq(af_remove(name, "g"), 0);
+		for (unsigned d = 0; d < DIM; d++)
+			q[d] = uniform();
+		r = search(q, 50, false);
+		cr_assert_eq(r->n, 50);
+		for (size_t j = 0; j < r->n; j++)
+			cr_assert_gt(atoi(r->hits[j].path + 1), (int)i);
+		vex_result_free(r);
+	}
+	wait_ready(FILES / 2 * ROWS);
+	recall_holds(0.9); /* not calibrated anew for that */
+}
+
+Test(graph, churn_reuses_slots)
+{
+	char name[16];
+	struct vex_index_info i;
+
+	fill();
+	for (int round = 0; round < 6; round++) {
+		for (unsigned f = 0; f < FILES; f++) {
+			snprintf(name, sizeof(name), "f%u", f);
+			attach(name, ROWS);
+		}
+		cr_assert_eq(vex_engine_sync(eng), 0);
+		wait_ready(FILES * ROWS);
+	}
+	i = info();
+	cr_assert_eq(i.pending, 0);
+	recall_holds(0.93);
+}
+
+static void bytes_at(const char *name, off_t off, const void *data, size_t n)
+{
+	AUTO_CLOSE int fd = openat(af_root, name, O_RDWR);
+
+	cr_assert_geq(fd, 0, "%s", name);
+	cr_assert_eq(pwrite(fd, data, n, off), (ssize_t)n);
+}
+
+Test(graph, comes_back_from_its_file)
+{
+	char name[16];
+	struct stat st;
+
+	fill();
+	wait_ready(FILES * ROWS);
+	af_again();
+	cr_assert_eq(fstatat(af_root, ".vexfs/index/1.hnsw", &st, 0), 0);
+	wait_ready(FILES * ROWS);
+	recall_holds(0.93);
+	/* What happens while the graph is away: here, before it is looked for. */
+	af_again();
+	for (unsigned f = 0; f < 5; f++) {
+		snprintf(name, sizeof(name), "f%u", f);
+		attach(name, ROWS);
+	}
+	wait_ready(FILES * ROWS);
+	recall_holds(0.93);
+}
+
+Test(graph, bad_files_are_no_loss)
+{
+	static const off_t places[] = { 0, 9, 17, 100, 5000, 100000, 300000 };
+
+	fill();
+	wait_ready(FILES * ROWS);
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		af_again(); /* saves, and loads */
+		wait_ready(FILES * ROWS);
+		bytes_at(".vexfs/index/1.hnsw", places[i], "\xa5\x5a\xff\x01", 4);
+		af_again();
+		wait_ready(FILES * ROWS);
+		recall_holds(0.93);
+		af_write("touch", "x");
+		attach("touch", 1); /* so that the graph is saved anew */
+		wait_ready(FILES * ROWS + 1);
+		cr_assert_eq(af_remove("touch", "g"), 0);
+	}
+}
+
+Test(graph, dropped_space_takes_its_graph_along)
+{
+	struct stat st;
+
+	fill();
+	wait_ready(FILES * ROWS);
+	af_again();
+	wait_ready(FILES * ROWS);
+	cr_assert_eq(vex_engine_space_drop(eng, &af_uid0, "g"), 0);
+	for (int i = 0; i < 2000 && !fstatat(af_root, ".vexfs/index/1.hnsw", &st, 0); i++)
+		usleep(5000);
+	cr_assert_neq(fstatat(af_root, ".vexfs/index/1.hnsw", &st, 0), 0);
+}
+
+/* k come back although most rows are another file's. */
+Test(graph, one_file_in_front_of_all)
+{
+	struct vex_query q = { .space = "g", .dim = DIM, .nq = 1, .k = 5, .per_file = 1,
+			       .max_distance = INFINITY, .cred = &af_uid0 };
+	AUTO_FREE float *v = malloc(ROWS * DIM * sizeof(float));
+	struct vex_result *res;
+	float zero[DIM] = { 0 };
+
+	fill();
+	af_write("front", "x");
+	for (uint32_t i = 0; i < ROWS * DIM; i++)
+		v[i] = uniform() * 1e-3f;
+	cr_assert_eq(af_set("front", "g", v, ROWS * DIM * sizeof(float), 0), 0);
+	wait_ready((FILES + 1) * ROWS);
+	q.vectors = zero;
+	cr_assert_eq(vex_engine_search(eng, &q, &res, NULL), 0);
+	cr_assert_eq(res->n, 5);
+	cr_assert_str_eq(res->hits[0].path, "front");
+	cr_assert_str_neq(res->hits[1].path, "front");
+	vex_result_free(res);
+}
+
+Test(graph, immediate_puts_are_in_it)
+{
+	float q[DIM];
+
+	af_opts.index_immediate = true;
+	af_again();
+	fill();
+	wait_ready(FILES * ROWS);
+	af_write("now", "x");
+	for (int i = 0; i < 20; i++) {
+		for (unsigned d = 0; d < DIM; d++)
+			q[d] = uniform();
+		cr_assert_eq(af_set("now", "g", q, sizeof(q), 0), 0);
+		cr_assert_eq(info().lsn, vex_store_lsn(vex_engine_store(eng)));
+	}
+}
+
+Test(graph, no_memory_means_exact)
+{
+	struct vex_result *r;
+	float q[DIM] = { 1 };
+
+	af_opts.index_mem = 10000;
+	af_again();
+	fill();
+	for (int i = 0; i < 2000 && info().state != VEX_INDEX_FAILED; i++)
+		usleep(5000);
+	cr_assert_eq(info().state, VEX_INDEX_FAILED);
+	r = search(q, 10, false);
+	cr_assert_eq(r->n, 10);
+	cr_assert_str_eq(r->plan, "exact");
+	vex_result_free(r);
+}
