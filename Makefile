@@ -17,12 +17,13 @@ VERSION := 0.1.0
 ifeq ($(origin CC),default)
 CC := gcc
 endif
-PKGS := fuse3 openblas sqlite3 libxxhash
+PKGS := fuse3 openblas sqlite3 libxxhash jansson
 WARN := -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
-	-Wmissing-prototypes -Wpointer-arith -Wvla -Wundef -Wformat=2 -Wframe-larger-than=2048
+	-Wmissing-prototypes -Wpointer-arith -Wvla -Wundef -Wformat=2 \
+	$(if $(SAN),,-Wframe-larger-than=2048)
 OPT ?= -O2
 # the loops of kernel/ are written for the vectoriser
-OPT_kernel := -O3
+OPT_kernel := -O3 -ffp-contract=off
 CPPFLAGS_ALL = -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DVEXFS_VERSION='"$(VERSION)"' \
 	-DFUSE_USE_VERSION=312 $(CPPFLAGS)
 CFLAGS_ALL = -std=gnu17 $(OPT) -g -fno-omit-frame-pointer -pthread $(WARN) \
@@ -44,6 +45,7 @@ DOORS_main := fs control engine store kernel base
 PKG_base := libxxhash
 PKG_kernel := openblas
 PKG_store := sqlite3
+PKG_control := jansson
 PKG_fs := fuse3
 PKG_main :=
 # Rooms a test of that room links with: the room and all below it.
@@ -56,12 +58,12 @@ LINK_control := control engine store index kernel base
 LINK_fs := fs control engine store index kernel base
 UAPI_ROOMS := control
 
-src_of = $(if $(filter main,$(1)),src/main.c,$(wildcard src/$(1)/*.c))
+src_of = $(if $(filter main,$(1)),$(wildcard src/*.c),$(wildcard src/$(1)/*.c))
 objs_of = $(patsubst %.c,$(B)/%.o,$(call src_of,$(1)))
 lib_of = $(B)/lib$(1).a
 
 LIBS := -lm $(call pkg_libs,$(PKGS))
-CLI_PKGS := jansson
+CLI_PKGS :=
 
 .PHONY: all tests check check-unit check-mount check-shell bench install uninstall format lint clean help examples
 all: $(B)/vexfs $(B)/vexctl
@@ -146,36 +148,40 @@ $(MOUNT_OBJS): $(B)/%.o: %.c $(B)/include/vexfs/vexfs.h
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  CC' $<)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(TEST_CFLAGS) -I$(B)/include -Itests $(CRITERION_CFLAGS) -MMD -MP -c $< -o $@
-$(B)/tests/mount: $(MOUNT_OBJS) $(CRITERION_OBJ)
+$(B)/tests/mounted: $(MOUNT_OBJS) $(CRITERION_OBJ)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  LD' $@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(filter-out %.o,$(CRITERION_LIBS)) -lm
 UNIT_TESTS := $(UNIT_ROOMS:%=$(B)/tests/unit-%)
-TESTS := $(UNIT_TESTS) $(if $(MOUNT_OBJS),$(B)/tests/mount)
+TESTS := $(UNIT_TESTS) $(if $(MOUNT_OBJS),$(B)/tests/mounted)
 
 tests: $(TESTS)
 # Scripts: exit 0 passed, 77 skipped, else failed; $$B is the build directory.
 SHELL_TESTS := $(filter-out %/lib.sh,$(wildcard tests/shell/*.sh tests/crash/*.sh))
-CRASH_SRC := $(wildcard tests/crash/*.c)
-CRASH_TESTS := $(CRASH_SRC:%.c=$(B)/%)
-$(CRASH_TESTS): $(B)/%: %.c $(B)/include/vexfs/vexfs.h
+CRASH_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard tests/crash/*.c))
+$(CRASH_OBJS): $(B)/%.o: %.c $(B)/include/vexfs/vexfs.h
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(TEST_CFLAGS) -I$(B)/include -MMD -MP $< -o $@
-tests: $(CRASH_TESTS)
+	$(if $(V),,@echo '  CC' $<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(TEST_CFLAGS) -I$(B)/include -MMD -MP -c $< -o $@
+$(B)/tests/crash/kill: $(CRASH_OBJS)
+	$(if $(V),,@echo '  LD' $@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^
+tests: $(B)/tests/crash/kill
 check: all examples tests
 	scripts/run-tests $(B) $(TESTS) $(SHELL_TESTS)
-check-shell: all examples $(CRASH_TESTS)
+check-shell: all examples $(B)/tests/crash/kill
 	scripts/run-tests $(B) $(SHELL_TESTS)
 check-unit: $(UNIT_TESTS)
 	scripts/run-tests $(B) $(UNIT_TESTS)
-check-mount: all examples $(B)/tests/mount
-	scripts/run-tests $(B) $(B)/tests/mount
+check-mount: all examples $(B)/tests/mounted
+	scripts/run-tests $(B) $(B)/tests/mounted
 
 # ---- the rest -----------------------------------------------------------------------
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 $(BENCHES): $(B)/%: %.c $(B)/include/vexfs/vexfs.h
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(TEST_CFLAGS) -I$(B)/include $(call pkg_cflags,openblas) -MMD -MP $< -o $@ $(call pkg_libs,openblas) -lm
+	$(if $(V),,@echo '  CC' $<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(TEST_CFLAGS) -I$(B)/include $(call pkg_cflags,openblas) -MMD -MP $< -o $@ $(call pkg_libs,openblas) -lm
 bench: all $(BENCHES)
 	scripts/bench $(B)
 

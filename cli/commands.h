@@ -12,8 +12,10 @@ int cmd_get(struct invocation *in);
 int cmd_import(struct invocation *in);
 int cmd_export(struct invocation *in);
 int cmd_space(struct invocation *in);
+int cmd_txn(struct invocation *in);
 int cmd_status(struct invocation *in);
 int cmd_sync(struct invocation *in);
+int cmd_fsck(struct invocation *in);
 int cmd_umount(struct invocation *in);
 
 #endif

@@ -12,8 +12,8 @@ static const struct command {
 } commands[] = {
 	{ "search", cmd_search }, { "attach", cmd_attach }, { "detach", cmd_detach },
 	{ "get", cmd_get },       { "import", cmd_import }, { "export", cmd_export },
-	{ "space", cmd_space },   { "status", cmd_status }, { "sync", cmd_sync },
-	{ "umount", cmd_umount },
+	{ "space", cmd_space },   { "txn", cmd_txn },       { "status", cmd_status },
+	{ "sync", cmd_sync },     { "fsck", cmd_fsck },     { "umount", cmd_umount },
 };
 
 static const char help[] =
@@ -26,14 +26,16 @@ static const char help[] =
     "  import   attach many vectors from a file (.fvecs .bvecs .npy .jsonl .csv)\n"
     "  export   write the vectors of a space to a file\n"
     "  space    create, list, show, set, drop: the sets of vectors\n"
+    "  txn      apply many puts and deletes in one step, or none\n"
     "  status   what the mount says of itself\n"
     "  sync     make every change so far durable\n"
+    "  fsck     check a store that is not mounted, and repair it\n"
     "  umount   unmount, and wait until the daemon is gone\n"
     "\n"
     "'vexctl COMMAND --help' says more; so does vexctl(1).\n"
     "The mount is -m MOUNT, else $VEXFS_MOUNT, else the one that holds the first PATH\n"
     "argument or the current directory.\n"
-    "Exit: 0 done or found, 1 nothing found, 2 error.\n";
+    "Exit: 0 done or found, 1 nothing found, 2 error; fsck as fsck(8).\n";
 
 int main(int argc, char **argv)
 {

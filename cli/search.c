@@ -23,11 +23,16 @@ static const char help[] =
     "  --max-distance D     nothing farther; without -k: all of them\n"
     "  --min-similarity S   the same by 1 - distance, in cosine spaces\n"
     "  --under DIR          only below this directory\n"
+    "  --where EXPR         only files it holds for: name path size mtime uid gid mode\n"
+    "                       xattr.NAME, = != < <= > >= AND OR NOT IN LIKE GLOB IS NULL\n"
     "  --per-file N         rows kept of a file, default 1; 0: all\n"
     "  --fresh              leave out files changed since their vector was attached\n"
     "  --offset N           pass over the first N hits\n"
+    "  --mmr L              hits apart from each other, in order of choice: L from 0\n"
+    "                       (diverse) to 1 (near)\n"
     "  --exact              compare with every row, use no index\n"
     "  --ef N               effort of the index\n"
+    "  --explain            say on stderr what the search has cost\n"
     "\n"
     "Prints DISTANCE, tab, PATH, nearest first; tab, KEY, tab, ROW follow where there is "
     "a\n"
@@ -62,8 +67,14 @@ static int check(struct search *s, const struct invocation *in)
 		    in->args[0]);
 	if (sources != 1)
 		return cli_error("needs one of --vector, --vector-file and --like");
+	if (s->where && !*s->where)
+		return cli_error("--where: the expression is empty");
 	if (s->space && !space_name_ok(s->space))
 		return cli_error("bad space name '%s'", s->space);
+	if (s->mmr_given && (s->mmr < 0 || s->mmr > 1))
+		return cli_error("--mmr: not from 0 to 1");
+	if (s->mmr_given && !s->k_given && (s->max_given || s->min_given))
+		return cli_error("--mmr with a bound needs -k");
 	s->range = !s->k_given && (s->max_given || s->min_given);
 	if (!s->k_given)
 		s->k = 10;
@@ -103,6 +114,9 @@ static int resolve(struct search *s, const struct mount *m)
 
 	if (s->like)
 		err = path_resolve(m, s->like, &s->like_path);
+	/* The root itself: an empty string would be none. */
+	if (!err && s->like && !s->like_path.len)
+		buf_add(&s->like_path, ".", 1);
 	if (!err && s->under)
 		err = path_resolve(m, s->under, &s->under_path);
 	return err;
@@ -141,13 +155,16 @@ int cmd_search(struct invocation *in)
 		{ "vector-file", 0, OPT_TEXT, &s.file, 0, NULL },
 		{ "like", 0, OPT_TEXT, &s.like, 0, NULL },
 		{ "under", 0, OPT_TEXT, &s.under, 0, NULL },
+		{ "where", 0, OPT_TEXT, &s.where, 0, NULL },
 		{ "ef", 0, OPT_COUNT, &s.ef, 1, &s.ef_given },
 		{ "exact", 0, OPT_FLAG, &s.exact, 0, NULL },
 		{ "max-distance", 0, OPT_NUMBER, &s.max_distance, 0, &s.max_given },
 		{ "min-similarity", 0, OPT_NUMBER, &s.min_similarity, 0, &s.min_given },
+		{ "mmr", 0, OPT_NUMBER, &s.mmr, 0, &s.mmr_given },
 		{ "per-file", 0, OPT_COUNT, &s.per_file, 0, &s.per_file_given },
 		{ "fresh", 0, OPT_FLAG, &s.fresh, 0, NULL },
 		{ "offset", 0, OPT_COUNT, &s.offset, 0, NULL },
+		{ "explain", 0, OPT_FLAG, &s.explain, 0, NULL },
 		{ "json", 0, OPT_FLAG, &s.json, 0, NULL },
 		{ "jsonl", 0, OPT_FLAG, &s.jsonl, 0, NULL },
 		{ NULL, 'l', OPT_FLAG, &s.paths, 0, NULL },

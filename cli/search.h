@@ -12,12 +12,12 @@ enum search_form { FORM_LINES, FORM_PATHS, FORM_NUL, FORM_JSON, FORM_JSONL };
 
 struct search {
 	/* options */
-	const char *space, *vector, *file, *like, *under;
+	const char *space, *vector, *file, *like, *under, *where;
 	uint32_t k, per_file, ef, offset;
-	float max_distance, min_similarity;
+	float max_distance, min_similarity, mmr;
 	bool k_given, per_file_given, ef_given;
-	bool max_given, min_given;
-	bool exact, fresh, paths, nul, json, jsonl;
+	bool max_given, min_given, mmr_given;
+	bool exact, fresh, explain, paths, nul, json, jsonl;
 	/* what they come to */
 	enum search_form form;
 	bool range;            /* all within a distance */
@@ -34,6 +34,9 @@ struct printer {
 	uint32_t next_query; /* of the batch: whose heading is next */
 	uint64_t printed;
 	bool begun;
+	/* for --explain, of all calls together: */
+	char plan[16];
+	uint64_t rows, distances, nanoseconds;
 	struct buf line;
 };
 
@@ -42,6 +45,8 @@ void printer_free(struct printer *p);
 /* `base` is the number of the call's first query within the whole batch. */
 int printer_hits(struct printer *p, const struct vexfs_search *head, uint32_t base,
 		 const void *data, size_t bytes);
+/* What a call cost, for --explain. */
+void printer_cost(struct printer *p, const struct vexfs_search *head);
 /* The end of the whole search. */
 void printer_end(struct printer *p);
 

@@ -150,10 +150,30 @@ int printer_hits(struct printer *p, const struct vexfs_search *head, uint32_t ba
 	return 0;
 }
 
+void printer_cost(struct printer *p, const struct vexfs_search *head)
+{
+	snprintf(p->plan, sizeof(p->plan), "%.*s", (int)sizeof(head->plan) - 1,
+		 head->plan);
+	p->rows = head->rows;
+	p->distances += head->distances;
+	p->nanoseconds += head->nanoseconds;
+}
+
+/* After the hits, which are on stdout by then. */
+static void explain(const struct printer *p)
+{
+	fflush(stdout);
+	fprintf(stderr, "plan: %s\nrows: %llu\ndistances: %llu\nnanoseconds: %llu\n",
+		p->plan, (unsigned long long)p->rows, (unsigned long long)p->distances,
+		(unsigned long long)p->nanoseconds);
+}
+
 void printer_end(struct printer *p)
 {
 	headings(p, p->opts->nqueries - 1);
 	if (p->opts->form == FORM_JSON)
 		buf_str(&p->line, p->printed ? "\n]}\n" : "]}\n");
 	flush(p);
+	if (p->opts->explain)
+		explain(p);
 }

@@ -19,6 +19,7 @@ static uint32_t flags_of(const struct search *o, bool staged)
 	flags |= o->exact ? VEXFS_SEARCH_EXACT : 0;
 	flags |= o->range ? VEXFS_SEARCH_RANGE : 0;
 	flags |= o->fresh ? VEXFS_SEARCH_FRESH : 0;
+	flags |= o->mmr_given ? VEXFS_SEARCH_MMR : 0;
 	flags |= o->per_file_given && !o->per_file ? VEXFS_SEARCH_ALL_ROWS : 0;
 	/* With both, the similarity goes: the daemon knows whether it means anything. */
 	if (o->min_given)
@@ -29,20 +30,21 @@ static uint32_t flags_of(const struct search *o, bool staged)
 }
 
 /* Appends a string that is there to `data`. */
-static uint32_t add_string(uint8_t *data, size_t *at, const struct buf *s)
+static uint32_t add_string(uint8_t *data, size_t *at, const char *s, size_t len)
 {
-	if (!s->len)
+	if (!len)
 		return 0;
-	memcpy(data + *at, s->data, s->len + 1);
-	*at += s->len + 1;
-	return (uint32_t)s->len;
+	memcpy(data + *at, s, len + 1);
+	*at += len + 1;
+	return (uint32_t)len;
 }
 
 /* Queries [first, first + n) into the call; what has to be staged is. */
 static int prepare(struct session *s, const struct search *o, uint32_t first, uint32_t n,
 		   struct vexfs_search *c)
 {
-	size_t strings = o->like_path.len + o->under_path.len + 2;
+	size_t where = o->where ? strlen(o->where) : 0;
+	size_t strings = o->like_path.len + o->under_path.len + where + 3;
 	size_t bytes = o->like ? 0 : n * o->queries.cols * sizeof(float);
 	const float *v = o->like ? NULL : o->queries.v + first * o->queries.cols;
 	bool staged = n > 1 || bytes + strings > sizeof(c->data);
@@ -57,6 +59,7 @@ static int prepare(struct session *s, const struct search *o, uint32_t first, ui
 	c->dim = o->like ? 0 : (uint32_t)o->queries.cols;
 	c->per_file = o->per_file;
 	c->ef = o->ef;
+	c->mmr = o->mmr;
 	c->max_distance = o->min_given ? o->min_similarity : o->max_distance;
 	if (o->space)
 		snprintf(c->space, sizeof(c->space), "%s", o->space);
@@ -72,8 +75,10 @@ static void add_strings(const struct search *o, struct vexfs_search *c)
 	bool staged = c->flags & VEXFS_SEARCH_STAGED;
 	size_t at = staged || o->like ? 0 : c->dim * sizeof(float);
 
-	c->like_len = add_string(c->data, &at, &o->like_path);
-	c->under_len = add_string(c->data, &at, &o->under_path);
+	c->like_len = add_string(c->data, &at, o->like_path.data, o->like_path.len);
+	c->under_len = add_string(c->data, &at, o->under_path.data, o->under_path.len);
+	if (o->where)
+		c->where_len = add_string(c->data, &at, o->where, strlen(o->where));
 }
 
 /* The hits behind those that came with the reply. */
@@ -108,6 +113,7 @@ static int answer(struct session *s, const struct search *o, uint32_t first, uin
 		err = session_call(s, VEXFS_IOC_SEARCH, c);
 		if (err)
 			return session_error(s, err, "search");
+		printer_cost(p, c);
 		err = printer_hits(p, c, first, c->data, c->bytes);
 		if (!err)
 			err = read_rest(s, c, first, p);
@@ -123,7 +129,7 @@ static uint32_t chunk_of(const struct session *s, const struct search *o,
 	uint64_t hits = (uint64_t)o->k + o->offset;
 	uint64_t size = o->queries.cols * sizeof(float);
 
-	if (o->range || o->like || s->read_only)
+	if (o->range || o->like || o->mmr_given || s->read_only)
 		return 1;
 	if (n > HITS_A_CALL / hits)
 		n = HITS_A_CALL / hits;

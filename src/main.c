@@ -10,6 +10,7 @@
  * before the mount stands they end the process (the store survives SIGKILL, so it
  * survives this), then they end serving, then they are late.
  */
+#include "fsck.h"
 #include "options.h"
 
 #include <fcntl.h>
@@ -177,6 +178,9 @@ static int run(struct options *o, int pipe)
 		return vexfs_fail(1, "%s",
 				  *problem.text ? problem.text : strerrordesc_np(-err));
 	}
+	/* Damage that leaves the rest to be served. Our stderr is still the caller's. */
+	if (*problem.text)
+		fprintf(stderr, "vexfs: warning: %s\n", problem.text);
 	int code = with_engine(o, rootfd, engine, pipe);
 	vex_engine_close(engine);
 	signals_end();
@@ -245,6 +249,8 @@ int main(int argc, char **argv)
 
 	set_environment(argv);
 	unsetenv("VEXFS_STARTED");
+	if (fsck_wanted(argc, argv))
+		return fsck_main(argc, argv);
 	int code = options_parse(&o, argc, argv);
 	store = o.store;
 	mountpoint = o.mountpoint;

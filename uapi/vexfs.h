@@ -13,7 +13,7 @@
  *  - all numbers are in the byte order of the machine; floats are IEEE binary32.
  *
  * An open of `control` is a session: its staged query and its unread hits are its
- * own and go with close(2). A session is for one thread at a time. Calls that change
+ * own, as is its transaction, and go with close(2). A session is for one thread at a time. Calls that change
  * anything need a descriptor open for writing (EBADF); searches do not: on a
  * read-only mount, where such an open is EROFS, open it O_RDONLY and pass queries
  * inline.
@@ -94,8 +94,10 @@ enum {
 	VEXFS_SEARCH_FRESH = 1u << 6,        /* leave stale hits out */
 	VEXFS_SEARCH_MIN_SIMILARITY = 1u << 7, /* max_distance holds a similarity s:
 						* distance <= 1 - s; cosine only */
+	VEXFS_SEARCH_MMR = 1u << 8, /* mmr holds: hits apart from each other, in the order
+				     * they are chosen; k + offset at most 1024 */
 };
-#define VEXFS_SEARCH_FLAGS 0xffu
+#define VEXFS_SEARCH_FLAGS 0x1ffu
 
 enum {
 	VEXFS_RESULT_TRUNCATED = 1u << 0, /* a range search met k_max: go on at offset */
@@ -105,7 +107,9 @@ enum {
 #define VEXFS_SEARCH_DATA 16120
 /*
  * data in: the queries (queries x dim floats; none with STAGED or LIKE), then, each
- * only if its length is not 0, the strings like (PATH or PATH:KEY) and under (DIR).
+ * only if its length is not 0, the strings like (PATH or PATH:KEY), under (DIR) and
+ * where (an expression over name path size mtime uid gid mode xattr.NAME, at most 4096
+ * bytes: vexctl(1); a bad one is EINVAL, with its place in VEXFS_IOC_LAST_ERROR).
  * data out: hits (struct vexfs_hit), as many as fit; the rest by VEXFS_IOC_NEXT or
  * read(2). A struct passed without data, or shorter, is served all the same.
  * STAGED: the staged bytes are queries of dim floats each, a whole number of them.
@@ -121,8 +125,8 @@ struct vexfs_search {
 	uint32_t per_file;  /* rows kept of a file; 0: one (see ALL_ROWS) */
 	uint32_t ef;        /* 0: the space's own */
 	float max_distance; /* finite; looked at only with its flags */
-	uint32_t like_len, under_len;
-	uint32_t reserved0[2];
+	uint32_t like_len, under_len, where_len;
+	float mmr; /* 0 (diverse) .. 1 (near); looked at only with its flag */
 	char space[VEXFS_NAME_LEN]; /* in: "" for the only one of that dimension; out */
 	/* out */
 	uint32_t out_flags;
@@ -149,7 +153,7 @@ VEXFS_ASSERT(offsetof(struct vexfs_search, data) == VEXFS_SEARCH_HEAD);
 enum { VEXFS_HIT_STALE = 1u << 0 };
 
 /* 8-byte aligned; path and key follow, each NUL-ended, then padding. By query, in
- * the order of the queries; of one query nearest first. */
+ * the order of the queries; of one query nearest first (see MMR). */
 struct VEXFS_IN_BYTES vexfs_hit {
 	uint32_t size;  /* of the whole record, a multiple of 8 */
 	uint32_t query; /* which of the batch */
@@ -194,6 +198,12 @@ VEXFS_ASSERT(offsetof(struct vexfs_page, data) == 48);
 enum vexfs_metric { VEXFS_COSINE = 0, VEXFS_L2 = 1, VEXFS_IP = 2 };
 enum vexfs_type { VEXFS_F32 = 0 };
 enum vexfs_index { VEXFS_INDEX_FLAT = 0, VEXFS_INDEX_HNSW = 1 };
+enum vexfs_index_state {
+	VEXFS_STATE_EXACT = 0, /* scans only: a small space, or a flat one */
+	VEXFS_STATE_BUILDING = 1,
+	VEXFS_STATE_READY = 2,
+	VEXFS_STATE_FAILED = 3, /* scans only: no memory for an index */
+};
 
 /* Set in `mask` by VEXFS_IOC_SPACE_SET: what to change. */
 enum {
@@ -217,8 +227,12 @@ struct vexfs_space {
 	uint32_t metric, type, index;
 	uint32_t m, ef_construction, ef_search; /* 0: default */
 	/* out; zero for callers who are neither root nor the owner of the mount */
-	uint64_t attachments, rows, slots, bytes, damaged, pending;
-	uint64_t reserved[6];
+	uint64_t attachments, rows, slots, bytes, damaged;
+	uint64_t pending;     /* rows the index has not taken in; searches see them */
+	uint64_t index_bytes; /* its memory */
+	uint32_t index_state; /* enum vexfs_index_state, for everybody */
+	uint32_t reserved0;
+	uint64_t reserved[4];
 };
 VEXFS_ASSERT(sizeof(struct vexfs_space) == 200);
 VEXFS_ASSERT(offsetof(struct vexfs_space, id) == 72);
@@ -281,12 +295,39 @@ struct vexfs_items {
 VEXFS_ASSERT(sizeof(struct vexfs_items) == 48 + VEXFS_ITEMS_DATA);
 VEXFS_ASSERT(offsetof(struct vexfs_items, data) == 48);
 
+/* ---- transactions ---------------------------------------------------------------- */
+
+/*
+ * BEGIN opens a transaction in the session. From there to COMMIT or ABORT, PUT and
+ * DELETE of the session do not apply their items but stage them: names, values, files
+ * and permission are checked at once (an error stages nothing of that call, and the
+ * transaction stays open), what depends on the store at that time (CREATE, REPLACE,
+ * nothing to delete, room) by COMMIT. COMMIT applies all, in the order staged, in one
+ * commit, or none; either way the transaction is over. ABORT, close(2) and the end of
+ * the daemon drop it. Until COMMIT nobody sees anything of it, the session's own
+ * searches included; an open transaction blocks nobody, and what others change
+ * meanwhile stays: the last commit wins. Files are looked up by path once more by
+ * COMMIT, as its caller.
+ * EINVAL: BEGIN with one open, COMMIT or ABORT with none. ENOMEM: more than
+ * batch_max items, or stage_max bytes, in one transaction. With an error of COMMIT,
+ * last_error.item counts the items of the transaction.
+ */
+struct vexfs_txn {
+	uint32_t flags; /* 0 */
+	uint32_t items; /* out: BEGIN: the most it may have; COMMIT, ABORT: it had */
+	uint64_t bytes; /* out: of these */
+	uint64_t lsn;   /* out: COMMIT: all of it is in changes up to this */
+	uint64_t reserved[5];
+};
+VEXFS_ASSERT(sizeof(struct vexfs_txn) == 64);
+VEXFS_ASSERT(offsetof(struct vexfs_txn, lsn) == 16);
+
 /* FUSE passes no data back with an error; this tells more of the session's last call
  * (ioctl, write or read, but for this one): which item failed, and a sentence. */
 struct vexfs_last_error {
 	uint32_t flags; /* 0 */
 	int32_t error;  /* out: errno, 0: the last call did not fail */
-	uint32_t item;  /* out: PUT, DELETE: counted from 0 */
+	uint32_t item;  /* out: PUT, DELETE, COMMIT: counted from 0 */
 	uint32_t reserved;
 	char text[496]; /* out: NUL-ended, no newline */
 };
@@ -359,7 +400,9 @@ VEXFS_ASSERT(offsetof(struct vexfs_status, pid) == 96);
 #define VEXFS_IOC_SPACE_SET VEXFS_IOC_(8, struct vexfs_space)
 #define VEXFS_IOC_PUT VEXFS_IOC_(9, struct vexfs_items)
 #define VEXFS_IOC_DELETE VEXFS_IOC_(10, struct vexfs_items)
-/* 11-13: begin, commit, abort */
+#define VEXFS_IOC_BEGIN VEXFS_IOC_(11, struct vexfs_txn)
+#define VEXFS_IOC_COMMIT VEXFS_IOC_(12, struct vexfs_txn)
+#define VEXFS_IOC_ABORT VEXFS_IOC_(13, struct vexfs_txn)
 #define VEXFS_IOC_SYNC VEXFS_IOC_(14, struct vexfs_sync)
 /* 15, 16: checkpoint, rebuild */
 #define VEXFS_IOC_STATUS VEXFS_IOC_(17, struct vexfs_status)

@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 /* ---- errors ---------------------------------------------------------- */
@@ -198,6 +199,24 @@ struct vex_procfd {
 	char path[32];
 };
 struct vex_procfd vex_procfd(int fd);
+
+/* ---- descriptors that ran out --------------------------------------------- */
+
+/* A cache of descriptors: close_some closes some nobody uses now, false where there
+ * are none. Called by any thread; it must not ask for relief itself. */
+struct vex_relief {
+	bool (*close_some)(void *arg);
+	void *arg;
+	struct vex_relief *next; /* base's */
+};
+void vex_relief_add(struct vex_relief *r);
+void vex_relief_remove(struct vex_relief *r);
+/* Whether `err` is EMFILE or ENFILE and caches closed some: then try again. Leaves
+ * errno at `err`. Not under a lock of such a cache. */
+bool vex_fds_short(int err);
+/* openat(2) with O_CLOEXEC, and dup(2): tried again where caches could make room. */
+int vex_openat(int dirfd, const char *name, int flags, mode_t mode);
+vex_err vex_dup(int fd, int *out) VEX_CHECKED;
 
 /* ---- worker pool --------------------------------------------------------- */
 

@@ -4,9 +4,13 @@
  */
 #include "control_i.h"
 
+#define PARSERS 2u
+#define QUEUED_MAX 4096u
+
 static const struct vex_control_file files[] = {
 	{ "control", 0666, FILE_CONTROL },
 	{ "status", 0444, FILE_STATUS },
+	{ "query", 0666, FILE_QUERY },
 };
 
 const struct vex_control_file *vex_control_files(size_t *n)
@@ -23,6 +27,7 @@ static char *copy(const char *s)
 vex_err vex_control_new(const struct vex_control_opts *o, struct vex_control **out)
 {
 	struct vex_control *c = calloc(1, sizeof(*c));
+	vex_err err;
 
 	if (!c)
 		return -ENOMEM;
@@ -34,9 +39,12 @@ vex_err vex_control_new(const struct vex_control_opts *o, struct vex_control **o
 	c->status_extra = o->status_extra;
 	c->arg = o->arg;
 	c->started = vex_now_mono();
-	if (!c->mountpoint || !c->store || !c->options) {
+	err = c->mountpoint && c->store && c->options ? 0 : -ENOMEM;
+	if (!err)
+		err = vex_pool_new(PARSERS, QUEUED_MAX, "vexfs-json", &c->pool);
+	if (err) {
 		vex_control_free(c);
-		return -ENOMEM;
+		return err;
 	}
 	*out = c;
 	return 0;
@@ -48,6 +56,7 @@ void vex_control_free(struct vex_control *c)
 		return;
 	if (c->sessions)
 		vex_warn("control: %u sessions still open at the end", c->sessions);
+	vex_pool_free(c->pool);
 	pthread_mutex_destroy(&c->lock);
 	free(c->mountpoint);
 	free(c->store);

@@ -16,7 +16,7 @@
 
 #define STAGE_MAX ((size_t)64 << 20)
 
-enum file_id { FILE_CONTROL = 1, FILE_STATUS = 2 };
+enum file_id { FILE_CONTROL = 1, FILE_STATUS = 2, FILE_QUERY = 3 };
 
 struct account;
 
@@ -27,6 +27,7 @@ struct vex_control {
 	void (*status_extra)(void *arg, struct vex_buf *out);
 	void *arg;
 	uint64_t started;
+	struct vex_pool *pool; /* deep stacks, for parsing JSON */
 
 	pthread_mutex_t lock;
 	/* guarded by lock: */
@@ -53,6 +54,24 @@ struct export
 	struct vex_cred cred; /* groups owned */
 };
 
+/* Puts and deletes staged between begin and commit, copied: packed records one behind
+ * the other, and a byte each in `del`. */
+struct txn {
+	bool open;
+	struct vex_buf records, del;
+	uint32_t count;
+	uint64_t bytes; /* charged */
+};
+
+/* What the file `query` keeps besides stage, result and text (the answer's next piece,
+ * read up to `at`). */
+struct query {
+	uint32_t uid, gid; /* who wrote the request */
+	bool mixed;        /* several did */
+	uint32_t queries;
+	size_t at;
+};
+
 struct vex_session {
 	/* fixed after open: */
 	struct vex_control *control;
@@ -68,8 +87,10 @@ struct vex_session {
 	size_t cursor;             /* first unread hit */
 	uint64_t result_bytes;     /* charged for it */
 	struct export export;
+	struct txn txn;
 	struct last_error error;
 	struct vex_buf text; /* content of a generated file */
+	struct query query;
 	void *head;          /* room for any struct of the contract */
 
 	/* Records wait for read(2). Apart from the lock, so that poll never waits. */
@@ -95,6 +116,8 @@ void stage_empty(struct vex_session *s);
 void unread_drop(struct vex_session *s);
 /* Takes the result; on failure (-ENOMEM) it is freed. */
 vex_err unread_take(struct vex_session *s, struct vex_result *r) VEX_CHECKED;
+/* Adds to the stage; a failure spoils it until it is emptied. */
+vex_err stage_add(struct vex_session *s, const void *buf, size_t size) VEX_CHECKED;
 /* Keeps a sentence for the error this call is about to return; returns err. */
 vex_err session_fail(struct vex_session *s, vex_err err, const char *fmt, ...)
     VEX_PRINTF(3, 4);
@@ -160,6 +183,38 @@ vex_err ioc_space_set(struct call *c) VEX_CHECKED;
 vex_err ioc_put(struct call *c) VEX_CHECKED;    /* items.c */
 vex_err ioc_delete(struct call *c) VEX_CHECKED; /* items.c */
 vex_err ioc_export(struct call *c) VEX_CHECKED; /* export.c */
+vex_err ioc_begin(struct call *c) VEX_CHECKED;  /* txn.c */
+vex_err ioc_commit(struct call *c) VEX_CHECKED;
+vex_err ioc_abort(struct call *c) VEX_CHECKED;
+
+/* ---- items.c, txn.c ---------------------------------------------------------------- */
+
+/* Packed records to read: from, and how many bytes are left. */
+struct region {
+	const uint8_t *p;
+	size_t left;
+};
+/* The next record, checked; out points into it. */
+vex_err item_take(struct vex_session *s, struct region *in, bool put,
+		  struct vex_item *out) VEX_CHECKED;
+/* Keeps which item an engine call failed at, and says so. bad >= n: no single one. */
+vex_err items_blame(struct vex_session *s, vex_err err, const struct vex_item *items,
+		    size_t n, size_t bad) VEX_CHECKED;
+/* Instead of applying them: n items, whose records are r, join the transaction. */
+vex_err txn_stage(struct call *c, const struct vex_item *items, uint32_t n, bool put,
+		  struct region r) VEX_CHECKED;
+void txn_drop(struct vex_session *s);
+
+/* ---- search.c, query.c ----------------------------------------------------------- */
+
+/* The search of a struct and the data behind it (c->data): the one way to the engine. */
+vex_err search_find(struct call *c, const struct vexfs_search *h,
+		    struct vex_result **out) VEX_CHECKED;
+/* The file `query`. The session's lock is held. */
+vex_err query_read(struct vex_session *s, const struct vex_cred *cred, void *buf,
+		   size_t size, size_t *n) VEX_CHECKED;
+vex_err query_write(struct vex_session *s, const struct vex_cred *cred, const void *buf,
+		    size_t size) VEX_CHECKED;
 
 /* ---- hits.c, export.c, status.c -------------------------------------------------- */
 

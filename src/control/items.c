@@ -5,18 +5,13 @@
  *
  * Nothing in the region is trusted: each record must lie within it, have exactly the
  * size its parts add up to, and its strings must end where they say. All of it is
- * checked before the engine is asked to change anything.
+ * checked before the engine is asked to change anything. While a transaction is open
+ * in the session, the items join it instead (txn.c).
  */
 #include <sys/xattr.h>
 #include "control_i.h"
 
 #define ITEM_FLAGS (VEXFS_ITEM_F32 | VEXFS_ITEM_CREATE | VEXFS_ITEM_REPLACE)
-
-/* The records to read: from, and how many bytes are left. */
-struct region {
-	const uint8_t *p;
-	size_t left;
-};
 
 /* ---- one record ------------------------------------------------------------------ */
 
@@ -41,8 +36,8 @@ static bool string_ok(const uint8_t *p, size_t len)
 	return !memchr(p, '\0', len) && p[len] == '\0';
 }
 
-static vex_err take_item(struct vex_session *s, struct region *in, bool put,
-			 struct vex_item *out)
+vex_err item_take(struct vex_session *s, struct region *in, bool put,
+		  struct vex_item *out)
 {
 	struct vexfs_item w;
 	uint64_t value_at, size;
@@ -66,6 +61,7 @@ static vex_err take_item(struct vex_session *s, struct region *in, bool put,
 		return session_fail(s, -EINVAL, "a string does not end at its length");
 	out->value = in->p + value_at;
 	out->size = w.value_len;
+	out->del = !put;
 	out->f32 = (w.flags & VEXFS_ITEM_F32) != 0;
 	out->flags = ((w.flags & VEXFS_ITEM_CREATE) ? XATTR_CREATE : 0) |
 		     ((w.flags & VEXFS_ITEM_REPLACE) ? XATTR_REPLACE : 0);
@@ -118,14 +114,15 @@ static vex_err check_head(struct call *c, const struct vexfs_items *h)
 }
 
 static vex_err take_items(struct call *c, const struct vexfs_items *h, bool put,
-			  struct vex_item *items)
+			  struct vex_item *items, struct region *all)
 {
 	struct region in = { NULL, 0 };
 	vex_err err = take_region(c, h, &in);
 
+	*all = in;
 	for (uint32_t i = 0; !err && i < h->count; i++) {
 		c->s->error.item = i;
-		err = take_item(c->s, &in, put, &items[i]);
+		err = item_take(c->s, &in, put, &items[i]);
 	}
 	if (!err && in.left)
 		return session_fail(c->s, -EINVAL, "%zu bytes behind the last item",
@@ -133,24 +130,32 @@ static vex_err take_items(struct call *c, const struct vexfs_items *h, bool put,
 	return err;
 }
 
+vex_err items_blame(struct vex_session *s, vex_err err, const struct vex_item *items,
+		    size_t n, size_t bad)
+{
+	const char *why = err ? strerrordesc_np(-err) : NULL;
+
+	s->error.item = 0;
+	if (!err || bad >= n)
+		return err;
+	s->error.item = (uint32_t)bad;
+	return session_fail(s, err, "%.300s: %.120s: %s", items[bad].path,
+			    items[bad].attr, why ? why : "unknown error");
+}
+
 static vex_err apply(struct call *c, const struct vex_item *items, size_t n, bool put)
 {
 	size_t bad = 0;
 	vex_err err = put ? vex_engine_put_items(c->engine, c->cred, items, n, &bad)
 			  : vex_engine_delete_items(c->engine, c->cred, items, n, &bad);
-	const char *why = err ? strerrordesc_np(-err) : NULL;
 
-	c->s->error.item = 0;
-	if (!err || bad >= n)
-		return err;
-	c->s->error.item = (uint32_t)bad;
-	return session_fail(c->s, err, "%.300s: %.120s: %s", items[bad].path,
-			    items[bad].attr, why ? why : "unknown error");
+	return items_blame(c->s, err, items, n, bad);
 }
 
 static vex_err run(struct call *c, const struct vexfs_items *h, bool put)
 {
 	AUTO_FREE struct vex_item *items = NULL;
+	struct region all;
 	vex_err err = check_head(c, h);
 
 	if (err)
@@ -158,10 +163,11 @@ static vex_err run(struct call *c, const struct vexfs_items *h, bool put)
 	items = calloc(h->count, sizeof(*items));
 	if (!items)
 		return -ENOMEM;
-	err = take_items(c, h, put, items);
+	err = take_items(c, h, put, items, &all);
 	if (err)
 		return err;
-	return apply(c, items, h->count, put);
+	return c->s->txn.open ? txn_stage(c, items, h->count, put, all)
+			      : apply(c, items, h->count, put);
 }
 
 static vex_err change(struct call *c, bool put)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The search call: the wire struct becomes a struct vex_query, the result hits in the
- * reply and unread ones in the session.
+ * reply and unread ones in the session. JSON requests come as that struct too (query.c).
  *
  * Everything in the struct is checked before the engine hears of it; the engine checks
  * what needs the space (dimension, metric) and the numbers of the queries.
@@ -34,9 +34,7 @@ static vex_err check_flags(struct call *c, const struct vexfs_search *h)
 	if (h->flags & ~VEXFS_SEARCH_FLAGS)
 		return session_fail(s, -EINVAL, "unknown flags %#x",
 				    h->flags & ~VEXFS_SEARCH_FLAGS);
-	err = call_reserved(c, h->reserved0);
-	if (!err)
-		err = call_reserved(c, h->reserved1);
+	err = call_reserved(c, h->reserved1);
 	if (err)
 		return err;
 	if (has(h, VEXFS_SEARCH_STAGED) && has(h, VEXFS_SEARCH_LIKE))
@@ -47,6 +45,8 @@ static vex_err check_flags(struct call *c, const struct vexfs_search *h)
 		return session_fail(s, -EINVAL, "a range search needs a bound");
 	if (bound && !isfinite(h->max_distance))
 		return session_fail(s, -EINVAL, "the bound is not a finite number");
+	if (has(h, VEXFS_SEARCH_RANGE) && has(h, VEXFS_SEARCH_MMR))
+		return session_fail(s, -EINVAL, "a range search is not diverse");
 	if (has(h, VEXFS_SEARCH_ALL_ROWS) && h->per_file)
 		return session_fail(s, -EINVAL,
 				    "per_file and ALL_ROWS exclude each other");
@@ -136,6 +136,8 @@ static vex_err take_query(struct call *c, const struct vexfs_search *h,
 		err = call_string(c, &at, h->like_len, &q->like);
 	if (!err && h->under_len)
 		err = call_string(c, &at, h->under_len, &q->under);
+	if (!err && h->where_len)
+		err = call_string(c, &at, h->where_len, &q->where);
 	return err;
 }
 
@@ -195,13 +197,6 @@ static vex_err answer(struct call *c, struct vexfs_search *h, struct vex_result 
 {
 	vex_err err;
 
-	if (has(h, VEXFS_SEARCH_MIN_SIMILARITY) && r->metric != VEX_COSINE) {
-		err = session_fail(c->s, -EINVAL,
-				   "similarity is for cosine: space %s is %s", r->space,
-				   metric_name(r->metric));
-		vex_result_free(r);
-		return err;
-	}
 	describe(c, h, r);
 	err = unread_take(c->s, r);
 	if (err)
@@ -211,10 +206,20 @@ static vex_err answer(struct call *c, struct vexfs_search *h, struct vex_result 
 	return 0;
 }
 
-static vex_err run(struct call *c, struct vexfs_search *h)
+/* What can only be told once the space is known. */
+static vex_err check_result(struct call *c, const struct vexfs_search *h,
+			    const struct vex_result *r)
+{
+	if (!has(h, VEXFS_SEARCH_MIN_SIMILARITY) || r->metric == VEX_COSINE)
+		return 0;
+	return session_fail(c->s, -EINVAL, "similarity is for cosine: space %s is %s",
+			    r->space, metric_name(r->metric));
+}
+
+vex_err search_find(struct call *c, const struct vexfs_search *h, struct vex_result **out)
 {
 	struct vex_problem problem = { .text = "" };
-	struct vex_result *r;
+	struct vex_result *r = NULL;
 	struct vex_query q = {
 		.space = h->space,
 		.dim = h->dim,
@@ -225,25 +230,34 @@ static vex_err run(struct call *c, struct vexfs_search *h)
 		.cred = c->cred,
 		.exact = has(h, VEXFS_SEARCH_EXACT),
 		.fresh = has(h, VEXFS_SEARCH_FRESH),
+		.mmr = has(h, VEXFS_SEARCH_MMR),
+		.lambda = h->mmr,
 	};
 	vex_err err = prepare(c, h, &q);
 
 	if (err)
 		return err;
 	err = vex_engine_search(c->engine, &q, &r, &problem);
-	if (!err)
-		return answer(c, h, r);
-	if (problem.text[0])
+	if (err && problem.text[0])
 		session_fail(c->s, err, "%s", problem.text);
+	if (!err)
+		err = check_result(c, h, r);
+	if (err)
+		vex_result_free(r);
+	else
+		*out = r;
 	return err;
 }
 
 vex_err ioc_search(struct call *c)
 {
+	struct vex_result *r = NULL;
 	vex_err err;
 
 	unread_drop(c->s);
-	err = run(c, c->head);
+	err = search_find(c, c->head, &r);
+	if (!err)
+		err = answer(c, c->head, r);
 	stage_empty(c->s);
 	return err;
 }

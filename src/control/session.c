@@ -6,9 +6,9 @@
  * `control` is a pair of streams: write(2) stages bytes for the next call that takes
  * them, read(2) gives the records the last search or export left. Generated files
  * hold their text from open to close, so that a reader sees one moment whatever the
- * size of its reads.
+ * size of its reads. `query` is in query.c.
  *
- * Must stay true: what is charged to the account is stage.len plus result_bytes;
+ * Must stay true: what is charged to the account is stage.len, result_bytes, txn.bytes;
  * `unread` says whether read(2) would give records.
  */
 #include <fcntl.h>
@@ -111,9 +111,9 @@ vex_err vex_session_open(struct vex_control *c, int id, int flags,
 	struct vex_session *s;
 	vex_err err;
 
-	if (id != FILE_CONTROL && id != FILE_STATUS)
+	if (id != FILE_CONTROL && id != FILE_STATUS && id != FILE_QUERY)
 		return -ENOENT;
-	if (writable && id != FILE_CONTROL)
+	if (writable && id == FILE_STATUS)
 		return -EACCES;
 	s = calloc(1, sizeof(*s));
 	if (!s)
@@ -139,6 +139,7 @@ vex_err vex_session_open(struct vex_control *c, int id, int flags,
 
 void vex_session_close(struct vex_session *s)
 {
+	txn_drop(s);
 	unread_drop(s);
 	stage_empty(s);
 	account_close(s->control, s->account);
@@ -171,15 +172,17 @@ vex_err vex_session_read(struct vex_session *s, const struct vex_cred *cred, voi
 			 size_t size, int64_t off, size_t *n)
 {
 	SCOPED_LOCK(&s->lock);
-	(void)cred; /* what there is to read was found with its asker's rights */
+	/* cred: what control has to read was found with its asker's rights. */
 	*n = 0;
+	if (s->id == FILE_QUERY)
+		return size ? query_read(s, cred, buf, size, n) : 0;
 	if (s->id != FILE_CONTROL)
 		return text_read(s, buf, size, off, n);
 	return size ? stream_read(s, buf, size, n) : 0;
 }
 
 /* A failed write spoils the stage, so that a query cut short is never searched. */
-static vex_err stage_add(struct vex_session *s, const void *buf, size_t size)
+vex_err stage_add(struct vex_session *s, const void *buf, size_t size)
 {
 	vex_err err;
 
@@ -209,11 +212,13 @@ vex_err vex_session_write(struct vex_session *s, const struct vex_cred *cred,
 	SCOPED_LOCK(&s->lock);
 	vex_err err;
 
-	(void)cred; /* bytes alone; the call that takes them is checked */
 	if (!s->writable)
 		return -EBADF;
 	call_begins(s);
-	err = call_ends(s, stage_add(s, buf, size));
+	/* For control bytes alone; the call that takes them is checked. */
+	err = s->id == FILE_QUERY ? query_write(s, cred, buf, size)
+				  : stage_add(s, buf, size);
+	err = call_ends(s, err);
 	*n = err ? 0 : size;
 	return err;
 }
@@ -222,7 +227,7 @@ uint32_t vex_session_poll(struct vex_session *s)
 {
 	uint32_t in = POLLIN | POLLRDNORM, out = POLLOUT | POLLWRNORM;
 
-	if (s->id != FILE_CONTROL)
+	if (s->id == FILE_STATUS)
 		return in;
 	return out | (s->unread ? in : 0);
 }

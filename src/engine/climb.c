@@ -16,16 +16,6 @@ int64_t mtime_ns(const struct stat *st)
 	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
 }
 
-vex_err fd_dup(int fd, int *out)
-{
-	int n = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-
-	if (n < 0)
-		return -errno;
-	*out = n;
-	return 0;
-}
-
 vex_err open_beneath(int dirfd, const char *path, uint64_t flags, uint64_t resolve,
 		     int *out)
 {
@@ -39,7 +29,8 @@ vex_err open_beneath(int dirfd, const char *path, uint64_t flags, uint64_t resol
 	 * that it stayed beneath. */
 	for (int tries = 0; tries < 64; tries++) {
 		fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
-		if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
+		if (fd >= 0 ||
+		    (errno != EAGAIN && errno != EINTR && !vex_fds_short(errno)))
 			break;
 	}
 	if (fd < 0)
@@ -64,7 +55,7 @@ char *fd_path(int fd)
 
 vex_err climb_up(int fd, const struct stat *st, int *up, struct stat *up_st)
 {
-	AUTO_CLOSE int p = openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	AUTO_CLOSE int p = vex_openat(fd, "..", O_PATH | O_DIRECTORY, 0);
 
 	if (p < 0)
 		return -errno;
@@ -87,7 +78,7 @@ static bool named(int up, const char *name, const struct stat *st)
  * below another filesystem each directory has to be looked at. */
 static vex_err scan_name(int up, const struct stat *st, char **name)
 {
-	AUTO_CLOSE int fd = openat(up, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	AUTO_CLOSE int fd = vex_openat(up, ".", O_RDONLY | O_DIRECTORY, 0);
 	struct dirent *d;
 	struct stat up_st;
 	vex_err err = -ENOENT;
@@ -154,7 +145,7 @@ static bool climbs_to_root(struct vex_engine *e, int dirfd)
 	AUTO_CLOSE int fd = -1;
 	struct stat st, up_st;
 
-	if (fd_dup(dirfd, &fd) || fstat(fd, &st) || !S_ISDIR(st.st_mode))
+	if (vex_dup(dirfd, &fd) || fstat(fd, &st) || !S_ISDIR(st.st_mode))
 		return false;
 	while (!is_root(e, &st)) {
 		int up;
@@ -239,7 +230,7 @@ static vex_err climb_parts(struct vex_engine *e, int dirfd, struct parts *p)
 {
 	AUTO_CLOSE int fd = -1;
 	struct stat st, up_st;
-	vex_err err = fd_dup(dirfd, &fd);
+	vex_err err = vex_dup(dirfd, &fd);
 
 	if (err)
 		return err;

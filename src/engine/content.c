@@ -133,7 +133,7 @@ static vex_err commit(struct vex_engine *e, const struct changes *l)
 static vex_err content_read(int file, struct stat *st, struct vex_buf *out)
 {
 	AUTO_CLOSE int fd =
-	    open(vex_procfd(file).path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	    vex_openat(AT_FDCWD, vex_procfd(file).path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 	size_t had = 0;
 	ssize_t n = 1;
 	char *room;
@@ -392,5 +392,6 @@ vex_err vex_engine_fsync(struct vex_engine *e, const struct vex_obj *o)
 
 vex_err vex_engine_sync(struct vex_engine *e)
 {
+	late_try(e);
 	return vex_store_sync(e->store, true);
 }

@@ -121,7 +121,7 @@ static vex_err trail_climb(struct vex_engine *e, struct vex_reader *r, int dirfd
 	AUTO_CLOSE int fd = -1;
 	struct stat st;
 	bool done = false;
-	vex_err err = fd_dup(dirfd, &fd);
+	vex_err err = vex_dup(dirfd, &fd);
 
 	if (err)
 		return err;
@@ -323,7 +323,7 @@ void dirs_note_names(struct vex_engine *e, struct vex_reader *r, int dirfd)
 	AUTO_CHANGES struct changes l = { 0 };
 	AUTO_CLOSE int fd = -1;
 	struct stat st;
-	vex_err err = fd_dup(dirfd, &fd);
+	vex_err err = vex_dup(dirfd, &fd);
 
 	if (err || fstat(fd, &st))
 		return;

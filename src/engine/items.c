@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Put and delete by path: many items, one commit, all or none. This is also the way of
- * bulk imports: hundreds of items a call.
+ * bulk imports, hundreds of items a call, and of transactions, whose puts and deletes
+ * are applied in the order they were staged.
  *
  *   1. decode (items_decode.c): every value to rows, gathered by space: what is wrong
  *	with the items themselves is found before anything is touched;
@@ -143,7 +144,7 @@ static vex_err file_find(struct batch *b, size_t i)
 static vex_err file_ready(struct batch *b, size_t i)
 {
 	b->bad = i;
-	return b->put ? file_put(b, i) : file_find(b, i);
+	return item_is_put(b, i) ? file_put(b, i) : file_find(b, i);
 }
 
 /* ---- node locks -------------------------------------------------------------- */
@@ -228,13 +229,14 @@ static vex_err add_change(struct batch *b, size_t i)
 	struct item_work *w = &b->work[i];
 	struct item_space *s = &b->space[w->space];
 	const struct item_file *f = file_at(b, i);
-	struct vex_change *c = changes_attach(&b->l, b->put ? VEX_PUT : VEX_DELETE,
-					      f->node, s->sp, w->a.key, w->a.key_len);
+	bool put = item_is_put(b, i);
+	struct vex_change *c = changes_attach(&b->l, put ? VEX_PUT : VEX_DELETE, f->node,
+					      s->sp, w->a.key, w->a.key_len);
 
 	if (!c)
 		return b->l.err;
 	w->change = b->l.n - 1;
-	if (!b->put)
+	if (!put)
 		return 0;
 	c->slot = s->run[w->run].slot + (w->first - s->run[w->run].first);
 	c->rows = w->rows;
@@ -422,13 +424,29 @@ static vex_err delete_all(struct batch *b)
 	return err ? err : commit(b);
 }
 
+/* Nothing is locked, so nothing of this need hold when it is done. */
+static vex_err check_all(struct batch *b)
+{
+	vex_err err = items_decode(b);
+
+	for (size_t i = 0; i < b->n && !err; i++) {
+		AUTO_RESOLVED struct resolved r = RESOLVED_INIT;
+
+		b->bad = i;
+		err = resolve(b->e, b->cred, b->items[i].path, W_OK, &r);
+		if (!err)
+			err = may_attach(b, &r.st);
+	}
+	return err;
+}
+
 static vex_err batch_deep(void *arg)
 {
 	struct batch *b = arg;
 	vex_err err = batch_alloc(b);
 
 	if (!err)
-		err = b->put ? put_all(b) : delete_all(b);
+		err = b->check ? check_all(b) : b->put ? put_all(b) : delete_all(b);
 	unlock_stripes(b);
 	batch_free(b);
 	return err;
@@ -459,5 +477,33 @@ vex_err vex_engine_delete_items(struct vex_engine *e, const struct vex_cred *cre
 {
 	struct batch b = { .e = e, .cred = cred, .items = items, .n = n };
 
+	return batch_run(&b, bad);
+}
+
+static bool any_put(const struct vex_item *items, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!items[i].del)
+			return true;
+	return false;
+}
+
+vex_err vex_engine_apply_items(struct vex_engine *e, const struct vex_cred *cred,
+			       const struct vex_item *items, size_t n, size_t *bad)
+{
+	struct batch b = { .e = e, .cred = cred, .items = items, .n = n, .mixed = true };
+
+	b.put = any_put(items, n);
+	return batch_run(&b, bad);
+}
+
+vex_err vex_engine_check_items(struct vex_engine *e, const struct vex_cred *cred,
+			       const struct vex_item *items, size_t n, size_t *bad)
+{
+	struct batch b = {
+		.e = e, .cred = cred, .items = items, .n = n, .mixed = true, .check = true
+	};
+
+	b.put = any_put(items, n);
 	return batch_run(&b, bad);
 }

@@ -22,7 +22,8 @@ static vex_err space_add(struct batch *b, const char *name, size_t item, uint32_
 	*s = (struct item_space){ .item = item };
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	err = vex_space_find(b->e->store, name, &s->sp);
-	if (err && (err != -ENODEV || b->e->strict || !b->put))
+	if (err && (err != -ENODEV || b->e->strict ||
+		    !(item_is_put(b, item) || b->check)))
 		return err;
 	s->dim = s->sp ? vex_space_dim(s->sp) : 0;
 	*index = (uint32_t)b->nspaces++;
@@ -174,7 +175,7 @@ static vex_err decode_one(struct batch *b, size_t i)
 	struct item_space *s;
 	vex_err err = name_one(b, i);
 
-	if (err)
+	if (err || !item_is_put(b, i))
 		return err;
 	if (it->size > VEX_VALUE_MAX)
 		return -E2BIG;

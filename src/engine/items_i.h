@@ -51,7 +51,9 @@ struct batch {
 	const struct vex_cred *cred;
 	const struct vex_item *items;
 	size_t n;
-	bool put;
+	bool put;   /* something is put: rows, slots, spaces */
+	bool mixed; /* each item says what it is; else all are puts, or deletes */
+	bool check; /* nothing is to be done: what is not there yet may still come */
 	size_t bad;
 	struct item_work *work; /* n of them */
 	struct item_file *file; /* room for n */
@@ -63,6 +65,11 @@ struct batch {
 	struct changes l;
 	bool locked[NODE_LOCKS];
 };
+
+static inline bool item_is_put(const struct batch *b, size_t i)
+{
+	return b->mixed ? !b->items[i].del : b->put;
+}
 
 /* [deep] Names and values of all items into work and space; b->bad on error. */
 vex_err items_decode(struct batch *b) VEX_CHECKED;

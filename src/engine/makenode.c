@@ -32,7 +32,7 @@ static vex_err where(struct vex_engine *e, const struct vex_obj *o, const struct
 
 	if (!node_name_true(o, st))
 		return climb_where(e, o->fd, st, dirfd, name);
-	err = fd_dup(o->dirfd, dirfd);
+	err = vex_dup(o->dirfd, dirfd);
 	if (err)
 		return err;
 	*name = strdup(o->name);

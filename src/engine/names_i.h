@@ -34,7 +34,6 @@ static inline bool is_root(const struct vex_engine *e, const struct stat *st)
 	return st->st_ino == e->root_ino && st->st_dev == e->root_dev;
 }
 int64_t mtime_ns(const struct stat *st);
-vex_err fd_dup(int fd, int *out) VEX_CHECKED;
 /* openat2 with RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS and `resolve`. */
 vex_err open_beneath(int dirfd, const char *path, uint64_t flags, uint64_t resolve,
 		     int *out) VEX_CHECKED;

@@ -95,7 +95,7 @@ static vex_err climb_checked(struct vex_engine *e, const struct vex_cred *c, int
 			     struct memo *m, struct stat *last)
 {
 	AUTO_CLOSE int fd = -1;
-	vex_err err = fd_dup(dirfd, &fd);
+	vex_err err = vex_dup(dirfd, &fd);
 
 	if (err)
 		return err;

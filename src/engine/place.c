@@ -27,7 +27,7 @@ static vex_err who_at(struct vex_engine *e, int dirfd, const char *name, int *fd
 {
 	struct vex_obj o = { .dirfd = dirfd, .name = name };
 
-	o.fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	o.fd = vex_openat(dirfd, name, O_PATH | O_NOFOLLOW, 0);
 	if (o.fd < 0)
 		return -errno;
 	*fd = o.fd;
@@ -188,7 +188,7 @@ static vex_err by_path(struct finder *f)
 
 static vex_err scan_dir(struct finder *f, int dir, uint64_t parent)
 {
-	AUTO_CLOSE int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	AUTO_CLOSE int fd = vex_openat(dir, ".", O_RDONLY | O_DIRECTORY, 0);
 	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
 	vex_err err = -ENOENT;
 	struct dirent *at;
@@ -205,7 +205,7 @@ static vex_err scan_dir(struct finder *f, int dir, uint64_t parent)
 		if (!node_holds(f->e, f->r, f->n, dir, at->d_name, &f->out->st))
 			continue;
 		node_note_name(f->e, f->r, f->n->id, dir, at->d_name);
-		err = fd_dup(dir, &own);
+		err = vex_dup(dir, &own);
 		if (!err)
 			err = take_place(f, &own, at->d_name, parent);
 		vex_cleanup_fd(&own);
@@ -233,7 +233,7 @@ static vex_err by_scan(struct finder *f)
 
 static vex_err root_place(struct vex_engine *e, struct place *out)
 {
-	vex_err err = fd_dup(e->rootfd, &out->dirfd);
+	vex_err err = vex_dup(e->rootfd, &out->dirfd);
 
 	if (err)
 		return err;

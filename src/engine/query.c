@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is asked: checks a query, finds its space, its vectors ("like this file"), and
- * the directory it is confined to. Paths are resolved with the caller's rights; what
- * is wrong is said in a sentence, for the caller's screen.
+ * What is asked: checks a query, finds its space, its vectors ("like this file"), the
+ * directory it is confined to, and its filter. Paths are resolved with the caller's
+ * rights; what is wrong is said in a sentence, for the caller's screen.
  */
 #include "search_i.h"
 
 #define RANGE_OFFSET_MAX (4u * VEX_K_MAX)
 #define HITS_MAX ((uint64_t)1 << 23) /* of all queries of a call */
 #define LIKE_ROWS_MAX VEX_BATCH_MAX
+#define MMR_PICKS_MAX ((uint64_t)1 << 14)
 
 void search_say(struct search *s, const char *fmt, ...)
 {
@@ -39,6 +40,29 @@ static vex_err check_range(struct search *s)
 	return 0;
 }
 
+/* Every query's choice compares each candidate with each one chosen. */
+static vex_err check_mmr(struct search *s)
+{
+	const struct vex_query *q = s->q;
+
+	if (!(q->lambda >= 0 && q->lambda <= 1)) {
+		search_say(s, "lambda of a diverse search is not within 0 .. 1");
+		return -EINVAL;
+	}
+	if (!q->k || s->cap > MMR_POOL) {
+		search_say(s, "k %u and offset %u: a diverse search gives 1 to %u", q->k,
+			   q->offset, MMR_POOL);
+		return -EINVAL;
+	}
+	if (!q->like && (uint64_t)q->nq * s->cap > MMR_PICKS_MAX) {
+		search_say(s, "%u diverse queries of %u hits: too many at once", q->nq,
+			   s->cap);
+		return -ENOMEM;
+	}
+	s->cap = MMR_POOL;
+	return 0;
+}
+
 static vex_err check_numbers(struct search *s)
 {
 	const struct vex_query *q = s->q;
@@ -47,7 +71,7 @@ static vex_err check_numbers(struct search *s)
 		search_say(s, "the maximal distance is not a number");
 		return -EINVAL;
 	}
-	if (!q->k)
+	if (!q->k && !q->mmr)
 		return check_range(s);
 	if (q->k > VEX_K_MAX || q->offset > VEX_K_MAX - q->k) {
 		search_say(s, "k %u and offset %u: together at most %u", q->k, q->offset,
@@ -55,7 +79,7 @@ static vex_err check_numbers(struct search *s)
 		return -EINVAL;
 	}
 	s->cap = q->k + q->offset;
-	return 0;
+	return q->mmr ? check_mmr(s) : 0;
 }
 
 static vex_err check_shape(struct search *s)
@@ -375,6 +399,8 @@ vex_err query_prepare(struct search *s)
 
 	if (!err)
 		err = check_shape(s);
+	if (!err)
+		err = where_prepare(s);
 	if (!err && q->space && *q->space)
 		err = space_by_name(s);
 	else if (!err && s->vectors)

@@ -40,7 +40,7 @@ static vex_err not_hidden(struct vex_engine *e, int dirfd, const struct stat *di
 {
 	AUTO_CLOSE int fd = -1;
 	struct stat st = *dir_st, up_st;
-	vex_err err = fd_dup(dirfd, &fd);
+	vex_err err = vex_dup(dirfd, &fd);
 
 	while (!err && !is_root(e, &st)) {
 		int up;

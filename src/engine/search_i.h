@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Private to the files of a search: query.c (what is asked), verdict.c (who may be a
- * hit), search.c (the passes), hits.c (the answer), near.c.
+ * hit), where.c (the filter), search.c (the passes), mmr.c (diversity), hits.c (the
+ * answer), near.c.
  */
 #ifndef VEXFS_SEARCH_I_H
 #define VEXFS_SEARCH_I_H
@@ -29,6 +30,10 @@ struct search {
 	char *like_path; /* owned: holds key */
 	bool under;      /* only below under_st */
 	struct stat under_st;
+	struct vex_filter *where; /* NULL: none */
+	char *where_value;	  /* room for an xattr; owned */
+	struct vex_buf where_dir; /* path of a directory node; owned */
+	uint64_t where_parent;	  /* that node; 0: none */
 
 	/* A pass: */
 	struct vex_view view;
@@ -56,8 +61,20 @@ vex_err query_like_rows(struct search *s) VEX_CHECKED;
 int verdict_node(struct search *s, uint64_t node);
 /* [deep] The attachment a slot of the view belongs to: 1; 0: gone or damaged. */
 int verdict_slot(struct search *s, uint64_t slot, struct vex_attach *a);
+/* [deep] where.c: makes s->where of the query's, -EINVAL; frees it; whether the file
+ * there matches: 1, 0, or an error that ends the search. */
+vex_err where_prepare(struct search *s) VEX_CHECKED;
+void where_free(struct search *s);
+int where_test(struct search *s, const struct place *p) VEX_CHECKED;
+
 /* vex_accept_fn. */
 int verdict_accept(void *arg, uint64_t slot, uint64_t *file);
+
+/* mmr.c: how many of the nearest are chosen from, and at most. */
+#define MMR_POOL 1024u
+/* Those the query wants of the *n hits of the pool, in order of choice: heap. */
+vex_err mmr_order(const struct search *s, const struct vex_hit *pool, size_t *n,
+		  struct vex_hit **out) VEX_CHECKED;
 
 /* [deep] The answer of a pass. In one that was not eager, stops at the first hit that
  * falls away, with s->missed. */

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Who may be a hit. A file is one if it is live, still there under a name that
- * verifies, below DIR where one is given, and the caller may read it and search each
- * directory above. A row is one if the catalog still says so and its checksum holds.
+ * verifies, below DIR where one is given, the caller may read it and search each
+ * directory above, and it matches the filter where there is one. A row is one if the
+ * catalog still says so and its checksum holds.
  *
  * What costs a caller a place in the answer must be decided before a row is let in:
- * permission and DIR, since a refused row must not displace a permitted one; so they
- * are decided in the callback of the scan, once a file and search. What only a broken
- * or vanished file would fail is left to the end in the first pass, where it is asked
- * of k rows alone; a second, eager pass asks everything first (search.c).
+ * permission, DIR and filter, since a refused row must not displace a permitted one; so
+ * they are decided in the callback of the scan, once a file and search. What only a
+ * broken or vanished file would fail is left to the end in the first pass, where it is
+ * asked of k rows alone; a second, eager pass asks everything first (search.c).
  *
  * A file that cannot be judged for want of memory or descriptors ends the search: an
  * answer without it would be wrong. Any other error withholds the file.
@@ -30,7 +31,7 @@ static bool dir_under(struct search *s, int dirfd)
 	struct stat st, first, up_st;
 	bool yes = false;
 
-	if (fd_dup(dirfd, &fd) || fstat(fd, &st))
+	if (vex_dup(dirfd, &fd) || fstat(fd, &st))
 		return false;
 	first = st;
 	for (;;) {
@@ -123,7 +124,9 @@ static int decide(struct search *s, uint64_t node)
 		return fatal(err) ? err : 0;
 	if (s->under && !(*p.name && dir_under(s, p.dirfd)))
 		return 0;
-	return may_read(s, &p);
+	yes = may_read(s, &p);
+	/* The filter last: it must tell nothing of files the caller may not read. */
+	return yes > 0 && s->where ? where_test(s, &p) : yes;
 }
 
 int verdict_node(struct search *s, uint64_t node)
@@ -132,7 +135,7 @@ int verdict_node(struct search *s, uint64_t node)
 
 	if (!node || node == s->q->skip_node || node == s->like_node)
 		return 0;
-	if (!s->eager && !s->under && !s->q->cred->uid)
+	if (!s->eager && !s->under && !s->where && !s->q->cred->uid)
 		return 1;
 	yes = memo_get(&s->nodes, 0, node);
 	if (yes < 0) {

@@ -93,7 +93,7 @@ static vex_err open_now(struct walk *w, uint64_t node, int *fd)
 	vex_err err;
 
 	if (node == ROOT_NODE)
-		return fd_dup(e->rootfd, fd);
+		return vex_dup(e->rootfd, fd);
 	err = dircache_get(e->dircache, node, w->moves, fd);
 	if (err != -ENOENT)
 		return err;
@@ -120,7 +120,7 @@ static vex_err step_down(struct walk *w, struct level *l, int dir, int *out)
 		return err;
 	if (!n.is_dir || !node_holds(w->e, w->r, &n, dir, name, &st))
 		return -ENOENT;
-	fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = vex_openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
 	if (fd < 0)
 		return errno == ENOTDIR || errno == ELOOP ? -ENOENT : -errno;
 	if (fstat(fd, &now) || !same_inode(&st, &now))

@@ -72,6 +72,9 @@ equal "one row of a file" 1 "$(vexctl search $S --vector 1,0 -k 20 | grep -c $'\
 equal "--per-file 0: all" 2 "$(vexctl search $S --vector 1,0 -k 20 --per-file 0 | cut -f 2 | grep -cx a)"
 equal "--per-file 2" 2 "$(vexctl search $S --vector 1,0 -k 20 --per-file 2 | cut -f 2 | grep -cx a)"
 
+equal "--mmr 1 is nearest first" 'a b x/e' "$(paths $S --vector 1,0 -k 3 --mmr 1)"
+equal "--mmr 0: far apart" 'a d' "$(paths $S --vector 1,0 -k 2 --mmr 0)"
+equal "a page of it" d "$(paths $S --vector 1,0 -k 1 --offset 1 --mmr 0)"
 # ---- queries ------------------------------------------------------------------------------
 equal "JSON text" a "$(paths $S --vector '[1, 0]' -k 1)"
 equal "blanks" a "$(paths $S --vector $' 1 \t 0\r\n' -k 1)"
@@ -191,5 +194,10 @@ for later in --text --recall; do
 	bad $S --vector 1,0 $later x
 done
 bad $S --vector 1,0 --explain=1
+bad $S --vector 1,0 --mmr 1.5
+bad $S --vector 1,0 --mmr -0.5
+bad $S --vector 1,0 --mmr x
+bad $S --vector 1,0 --mmr 0.5 --max-distance 1
+bad $S --vector 1,0 --mmr 0.5 -k 2000
 bad $S --vector 1,0 --where ''
 finish

@@ -120,5 +120,41 @@ equal "no search saw a part" 0 $torn
 check "searches saw some ($seen)" test $seen -gt 0
 check "all were applied" test ! -e "$T/mover-failed"
 equal "40 in the end" 40 "$(rows u)"
-vex_stop || die "the daemon's exit code"
+# ---- SIGKILL amid commits ------------------------------------------------------------------
+# Each transaction sets all 40 to its number; $T/acked has the last that was acknowledged.
+counter()
+{
+	local r=$1
+	while :; do
+		r=$((r + 1))
+		for i in $(seq 1 40); do
+			printf 'put\tmany/%d\tu\t%d,0\n' "$i" "$r"
+		done | "$B/vexctl" txn 2>/dev/null || return 0
+		echo $r >"$T/acked"
+	done
+}
+seed=${VEX_SEED:-$RANDOM}
+RANDOM=$seed
+echo "VEX_SEED=$seed"
+echo 1000 >"$T/acked"
+counter 1000 &
+client=$!
+sleep 0.3
+for round in 1 2 3 4 5 6; do
+	sleep 0.$((RANDOM % 9))
+	vex_kill
+	wait $client
+	vex_start
+	vexctl search --space u --vector 0,0 -k 100 --exact | cut -f 1 | sort | uniq -c >"$T/seen"
+	equal "round $round: whole" 1 "$(wc -l <"$T/seen")"
+	read -r n value <"$T/seen"
+	acked=$(cat "$T/acked")
+	check "round $round: all 40 ($n), none lost: $value, acknowledged $acked" \
+		test "$n" = 40 -a "$value" -ge "$acked" -a "$value" -le $((acked + 1))
+	counter "$value" &
+	client=$!
+done
+vex_kill
+wait $client
+exits "and a check finds nothing" 0 vexctl fsck "$STORE"
 finish

@@ -67,7 +67,10 @@ rm "$MNT/g/6"
 exits "live" 8 vexctl fsck --repair "$STORE"
 check "says who has it" grep -q "served by vexfs pid" "$T/err"
 exits "a mount" 8 vexctl fsck "$MNT"
-vex_stop || die "exit code"
+fusermount3 -u "$MNT"
+exits "a daemon that closes is waited for" 0 vexctl fsck "$STORE"
+wait "$daemon" || die "exit code"
+daemon=
 looks "well" 0
 says ': 1 space, 13 attachments, 13 rows: clean$'
 vex_start

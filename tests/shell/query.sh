@@ -77,6 +77,7 @@ same '{"vector":[1,0],"where":"xattr.lang = '"'en'"'"}' --vector 1,0 --where "xa
 same '{"vector":[1,0],"max_distance":0.02}' --vector 1,0 --max-distance 0.02
 same '{"vector":[1,0],"min_similarity":0.9}' --vector 1,0 --min-similarity 0.9
 same '{"vector":[1,0],"per_file":0,"k":20}' --vector 1,0 --per-file 0 -k 20
+same '{"vector":[1,0],"mmr":0.3,"k":3}' --vector 1,0 --mmr 0.3 -k 3
 same '{"vector":[1,0],"exact":true,"fresh":true,"ef":50}' --vector 1,0 --exact --fresh --ef 50
 name=$'n\xff"\t'
 : >"$MNT/$name" && put "$name" t 0.5,0.5

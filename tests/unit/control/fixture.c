@@ -6,7 +6,7 @@
 struct vex_engine *engine;
 struct vex_control *control;
 struct vex_session *S;
-size_t ioc_got;
+_Thread_local size_t ioc_got;
 const struct vex_cred root = { .groups_known = true };
 const struct vex_cred owner = { .uid = OWNER, .gid = OWNER, .groups_known = true };
 const struct vex_cred stranger = { .uid = STRANGER,

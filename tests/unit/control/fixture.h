@@ -32,7 +32,7 @@ int ioc_as(struct vex_session *s, const struct vex_cred *as, unsigned long cmd,
 	   void *buf);
 int ioc(unsigned long cmd, void *buf);
 /* Bytes the last successful ioc gave back. */
-extern size_t ioc_got;
+extern _Thread_local size_t ioc_got;
 const char *last_error(struct vex_session *s, int *error, uint32_t *item);
 
 int stage(struct vex_session *s, const void *p, size_t len);

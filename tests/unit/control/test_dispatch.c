@@ -11,7 +11,8 @@ static const unsigned long all[] = {
 	VEXFS_IOC_SPACE_CREATE, VEXFS_IOC_SPACE_GET,  VEXFS_IOC_SPACE_LIST,
 	VEXFS_IOC_SPACE_DROP,   VEXFS_IOC_SPACE_SET,  VEXFS_IOC_PUT,
 	VEXFS_IOC_DELETE,       VEXFS_IOC_SYNC,       VEXFS_IOC_STATUS,
-	VEXFS_IOC_EXPORT,       VEXFS_IOC_LAST_ERROR,
+	VEXFS_IOC_EXPORT,       VEXFS_IOC_LAST_ERROR, VEXFS_IOC_BEGIN,
+	VEXFS_IOC_COMMIT,       VEXFS_IOC_ABORT,
 };
 
 static uint64_t lsn(void)
@@ -176,7 +177,6 @@ Test(control_dispatch, reserved_fields_must_be_zero)
 	RESERVED(VEXFS_IOC_EXPORT, ex, reserved);
 	RESERVED(VEXFS_IOC_PUT, it, reserved0);
 	RESERVED(VEXFS_IOC_DELETE, it, reserved);
-	RESERVED(VEXFS_IOC_SEARCH, se, reserved0);
 	RESERVED(VEXFS_IOC_SEARCH, se, reserved1);
 }
 

@@ -251,7 +251,8 @@ Test(control_search, every_flag_bit_alone)
 
 		s->flags = 1u << bit;
 		if (s->flags & ~(VEXFS_SEARCH_EXACT | VEXFS_SEARCH_MAX_DISTANCE |
-				 VEXFS_SEARCH_ALL_ROWS | VEXFS_SEARCH_FRESH))
+				 VEXFS_SEARCH_ALL_ROWS | VEXFS_SEARCH_FRESH |
+				 VEXFS_SEARCH_MMR))
 			want = -EINVAL;
 		cr_expect_eq(search(s), want, "bit %u: %s", bit,
 			     last_error(S, NULL, NULL));
@@ -372,4 +373,77 @@ Test(control_search, a_failed_search_leaves_no_old_hits)
 	cr_expect_eq(take(S, buf, sizeof(buf)), 0);
 	cr_expect(!(vex_session_poll(S) & POLLIN));
 	free(s);
+}
+
+/* ---- where ----------------------------------------------------------------------- */
+
+static void set_where(struct vexfs_search *s, size_t at, const char *expr)
+{
+	s->where_len = (uint32_t)strlen(expr);
+	memcpy(s->data + at, expr, s->where_len + 1u);
+}
+
+Test(control_search, where_comes_behind_the_other_strings)
+{
+	struct vexfs_search *s = query("l2", 10, zero, 2);
+
+	set_where(s, 8, "name GLOB 'f*'");
+	cr_assert_eq(search(s), 0, "%s", last_error(S, NULL, NULL));
+	cr_assert_eq(s->total, 1);
+	expect_path(s, 0, "a/far.txt");
+	free(s);
+
+	s = query("l2", 10, zero, 2);
+	strings(s, 8, "", "b");
+	set_where(s, 8 + 2, "size = 0");
+	cr_assert_eq(search(s), 0, "%s", last_error(S, NULL, NULL));
+	cr_assert_eq(s->total, 1);
+	expect_path(s, 0, "b/rows.txt");
+	free(s);
+
+	s = query("l2", 10, NULL, 0);
+	s->flags = VEXFS_SEARCH_LIKE;
+	strings(s, 0, "a/near.txt", "a");
+	set_where(s, 11 + 2, "path != 'x'");
+	cr_assert_eq(search(s), 0, "%s", last_error(S, NULL, NULL));
+	cr_assert_eq(s->total, 1);
+	expect_path(s, 0, "a/far.txt");
+	free(s);
+}
+
+Test(control_search, bad_where)
+{
+	char big[5000];
+
+	REFUSED(-EINVAL, set_where(s, 8, "size >"));
+	cr_expect(strstr(last_error(S, NULL, NULL), "at offset 6") != NULL, "%s",
+		  last_error(S, NULL, NULL));
+	REFUSED(-EINVAL, s->where_len = 5);
+	REFUSED(-EINVAL, set_where(s, 8, "size > 1"); s->where_len--);
+	REFUSED(-EINVAL, set_where(s, 8, "size > 1"); s->where_len++);
+	REFUSED(-EINVAL, s->where_len = UINT32_MAX);
+	memset(big, ' ', sizeof(big));
+	big[sizeof(big) - 1] = '\0';
+	REFUSED(-EINVAL, set_where(s, 8, big));
+	cr_expect(strstr(last_error(S, NULL, NULL), "at offset 4096") != NULL, "%s",
+		  last_error(S, NULL, NULL));
+	REFUSED(-EINVAL, s->reserved1[8] = 1);
+}
+
+Test(control_search, mmr)
+{
+	struct vexfs_search *h = query("l2", 2, zero, 2);
+
+	h->flags = VEXFS_SEARCH_MMR;
+	h->mmr = 0.2f;
+	cr_assert_eq(search(h), 0, "%s", last_error(S, NULL, NULL));
+	cr_assert_eq(h->hits, 2);
+	expect_path(h, 0, "a/near.txt");
+	expect_path(h, 1, "a/far.txt");
+	free(h);
+	REFUSED(-EINVAL, s->flags = VEXFS_SEARCH_MMR; s->mmr = 2);
+	REFUSED(-EINVAL, s->flags = VEXFS_SEARCH_MMR; s->k = 1025);
+	REFUSED(-EINVAL, s->flags = VEXFS_SEARCH_MMR | VEXFS_SEARCH_RANGE |
+				    VEXFS_SEARCH_MAX_DISTANCE; s->k = 0);
+	REFUSED(0, s->mmr = 2);
 }

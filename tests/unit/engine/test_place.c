@@ -5,6 +5,9 @@
  */
 #include "names_fixture.h"
 
+#include <dirent.h>
+#include <sys/resource.h>
+
 TestSuite(place, .init = nf_up, .fini = nf_down, .timeout = 60);
 
 /* Lets what was cached a moment ago be looked at again. */
@@ -283,6 +286,41 @@ Test(place, dircache_keeps_what_is_fresh)
 	cr_expect_not(dircache_lost(d, 8));
 	dircache_regain(d, 7);
 	cr_expect_not(dircache_lost(d, 7));
+	dircache_free(d);
+}
+
+static int fds_open(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+Test(place, dircache_gives_way_when_descriptors_run_out)
+{
+	struct rlimit r;
+	struct dircache *d;
+	int before, fd, n = 0;
+
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &r), 0);
+	r.rlim_cur = 512;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &r), 0);
+	cr_assert_eq(dircache_new(&d), 0);
+	before = fds_open();
+	for (uint64_t i = 1; i <= 1000; i++)
+		dircache_put(d, i, 0, af_root);
+	cr_expect_gt(fds_open(), before);
+	cr_expect_leq(fds_open(), before + 512 / 16, "a part of what may be open");
+	while (dup(0) >= 0)
+		;
+	while (n < 512 && !vex_dup(af_root, &fd))
+		n++;
+	cr_expect_gt(n, 0);
+	cr_expect_eq(dircache_get(d, 1000, 0, &fd), -ENOENT, "all were given up");
 	dircache_free(d);
 }
 
