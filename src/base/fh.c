@@ -41,7 +41,9 @@ vex_err vex_fh_open(int mountfd, const struct vex_fh *fh, int flags, int *out)
 	if (!fh->len)
 		return -ESTALE;
 	memcpy(b.h.f_handle, fh->bytes, fh->len);
-	fd = open_by_handle_at(mountfd, &b.h, flags | O_CLOEXEC);
+	do
+		fd = open_by_handle_at(mountfd, &b.h, flags | O_CLOEXEC);
+	while (fd < 0 && vex_fds_short(errno));
 	if (fd < 0)
 		return -errno;
 	*out = fd;

@@ -133,7 +133,7 @@ static int create_flags(int flags)
 /* The entry of the file just made, from its own descriptor. */
 static vex_err entry_of_open(struct making *m, int fd, struct fuse_entry_param *e)
 {
-	int path = open_at(m->fs, AT_FDCWD, vex_procfd(fd).path, O_PATH, 0);
+	int path = vex_openat(AT_FDCWD, vex_procfd(fd).path, O_PATH, 0);
 
 	if (path < 0)
 		return -errno;
@@ -149,7 +149,7 @@ static vex_err create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	if (err)
 		return err;
 	AUTO_CLOSE int fd =
-	    open_at(m.fs, m.dir.fd, name, create_flags(flags), mode & 07777);
+	    vex_openat(m.dir.fd, name, create_flags(flags), mode & 07777);
 	err = fd < 0 ? -errno : 0;
 	acting_end(&m.as);
 	if (err)
@@ -175,9 +175,10 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		reply_err(req, err);
 		return;
 	}
+	struct inode *i = inode_of(req, e.ino);
 	fi->fh = (uintptr_t)h;
 	if (fuse_reply_create(req, &e, fi)) { /* nobody will release it */
 		handle_close(fs, h);
-		inode_unref(fs, inode_of(req, e.ino), 1);
+		inode_unref(fs, i, 1);
 	}
 }

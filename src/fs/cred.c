@@ -70,7 +70,10 @@ void caller_get(fuse_req_t req, struct caller *c)
 	c->cred.groups_known = true;
 	if (!ctx->uid)
 		return;
-	int n = fuse_req_getgroups(req, CRED_GROUPS, c->groups);
+	int n;
+	do /* it opens a file of /proc */
+		n = fuse_req_getgroups(req, CRED_GROUPS, c->groups);
+	while (n < 0 && vex_fds_short(-n));
 	if (n < 0 || n > CRED_GROUPS)
 		c->cred.groups_known = false;
 	else

@@ -34,8 +34,8 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (i->kind == I_BACKED) {
 		err = fd_get(fs, i, &ref);
 		if (!err)
-			fd = open_at(fs, AT_FDCWD, vex_procfd(ref.fd).path,
-				     O_RDONLY | O_DIRECTORY, 0);
+			fd = vex_openat(AT_FDCWD, vex_procfd(ref.fd).path,
+					O_RDONLY | O_DIRECTORY, 0);
 		if (!err && fd < 0)
 			err = -errno;
 	}

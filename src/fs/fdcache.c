@@ -16,12 +16,6 @@
 
 #define RELIEF 32u
 
-void fdcache_init(struct vex_fs *fs, unsigned cap)
-{
-	pthread_mutex_init(&fs->fds.lock, NULL);
-	fs->fds.cap = cap;
-}
-
 /* ---- the list of unused ones ---------------------------------------------------- */
 
 static void idle_remove_locked(struct fdcache *c, struct inode *i)
@@ -80,6 +74,25 @@ bool fd_relieve(struct vex_fs *fs)
 		close(fd);
 	}
 	return closed > 0;
+}
+
+static bool close_some(void *arg)
+{
+	return fd_relieve(arg);
+}
+
+void fdcache_init(struct vex_fs *fs, unsigned cap)
+{
+	pthread_mutex_init(&fs->fds.lock, NULL);
+	fs->fds.cap = cap;
+	fs->fds.relief = (struct vex_relief){ .close_some = close_some, .arg = fs };
+	vex_relief_add(&fs->fds.relief);
+}
+
+void fdcache_destroy(struct vex_fs *fs)
+{
+	vex_relief_remove(&fs->fds.relief);
+	pthread_mutex_destroy(&fs->fds.lock);
 }
 
 /* ---- using one ------------------------------------------------------------------ */
@@ -198,13 +211,4 @@ void fd_drop(struct vex_fs *fs, struct inode *i)
 	pthread_mutex_unlock(&c->lock);
 	if (fd >= 0 && i != fs->root) /* the root's is borrowed */
 		close(fd);
-}
-
-int open_at(struct vex_fs *fs, int dirfd, const char *name, int flags, mode_t mode)
-{
-	int fd = openat(dirfd, name, flags | O_CLOEXEC, mode);
-
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE) && fd_relieve(fs))
-		fd = openat(dirfd, name, flags | O_CLOEXEC, mode);
-	return fd;
 }

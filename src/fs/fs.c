@@ -196,7 +196,7 @@ void vex_fs_free(struct vex_fs *f)
 	ctl_destroy(f);
 	pthread_mutex_destroy(&f->devs_lock);
 	pthread_mutex_destroy(&f->handles_lock);
-	pthread_mutex_destroy(&f->fds.lock);
+	fdcache_destroy(f);
 	vex_cleanup_fd(&f->stop_fd);
 	free(f->mountpoint);
 	free(f->source);

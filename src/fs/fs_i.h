@@ -11,7 +11,8 @@
  * Lifetime. The kernel holds an inode or a handle while a request on it is unanswered,
  * and not an instant longer: a FORGET or RELEASE may run while the thread that
  * replied still cleans up. So what is put back after a reply holds a reference (struct
- * fdref does), and nothing else touches inodes or handles after it.
+ * fdref does), and nothing else touches inodes or handles after it. The request itself
+ * is gone after it, too.
  *
  * Locks, in this order, each held for a few instructions and never over a system
  * call that can block: a shard of the inode table; the descriptor cache. A directory
@@ -90,6 +91,7 @@ struct fdcache {
 	unsigned count, cap;           /* open ones, not counting pinned */
 	unsigned pinned;
 	_Atomic uint64_t reopened;
+	struct vex_relief relief;
 };
 
 struct vex_fs {
@@ -178,6 +180,7 @@ struct fdref {
 	}
 
 void fdcache_init(struct vex_fs *fs, unsigned cap);
+void fdcache_destroy(struct vex_fs *fs);
 /* O_PATH (the root: O_RDONLY). -ESTALE where the object is gone. */
 vex_err fd_get(struct vex_fs *fs, struct inode *i, struct fdref *out) VEX_CHECKED;
 /* As fd_get, but only if it is open already. */
@@ -193,8 +196,6 @@ void fd_unpin(struct vex_fs *fs, struct inode *i);
 void fd_drop(struct vex_fs *fs, struct inode *i);
 /* Closes idle descriptors after EMFILE; false where there were none. */
 bool fd_relieve(struct vex_fs *fs);
-/* openat(2), once more after fd_relieve where descriptors ran out. */
-int open_at(struct vex_fs *fs, int dirfd, const char *name, int flags, mode_t mode);
 /* reopen.c */
 vex_err inode_reopen(struct vex_fs *fs, struct inode *i, int *fd) VEX_CHECKED;
 /* Identity of an open object. */

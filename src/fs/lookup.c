@@ -87,7 +87,7 @@ vex_err entry_lookup(struct vex_fs *fs, struct inode *parent, const char *name,
 	vex_err err = fd_get(fs, parent, &dir);
 	if (err)
 		return err;
-	int fd = open_at(fs, dir.fd, name, O_PATH | O_NOFOLLOW, 0);
+	int fd = vex_openat(dir.fd, name, O_PATH | O_NOFOLLOW, 0);
 	if (fd < 0)
 		return -errno;
 	return entry_from_fd(fs, parent, name, fd, e);

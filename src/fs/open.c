@@ -96,14 +96,14 @@ static int64_t ctime_of(const struct stat *st)
 	return st->st_ctim.tv_sec * 1000000000ll + st->st_ctim.tv_nsec;
 }
 
-static int open_backing(struct vex_fs *fs, int pathfd, int flags)
+static int open_backing(int pathfd, int flags)
 {
 	struct vex_procfd at = vex_procfd(pathfd);
 
 	flags &= ~(O_CREAT | O_EXCL | O_NOFOLLOW | O_APPEND | O_DIRECT);
-	int fd = open_at(fs, AT_FDCWD, at.path, flags | O_NOCTTY, 0);
+	int fd = vex_openat(AT_FDCWD, at.path, flags | O_NOCTTY, 0);
 	if (fd < 0 && errno == EPERM && flags & O_NOATIME)
-		fd = open_at(fs, AT_FDCWD, at.path, (flags & ~O_NOATIME) | O_NOCTTY, 0);
+		fd = vex_openat(AT_FDCWD, at.path, (flags & ~O_NOATIME) | O_NOCTTY, 0);
 	return fd;
 }
 
@@ -111,7 +111,6 @@ static int open_backing(struct vex_fs *fs, int pathfd, int flags)
  * that to us with atomic O_TRUNC, and must then drop the mode it remembers. */
 static int open_truncating(fuse_req_t req, int pathfd, int flags)
 {
-	struct vex_fs *fs = fs_of(req);
 	AUTO_ACTING struct acting as = { 0 };
 
 	vex_err err = acting_begin(req, ACT_CHANGE, &as);
@@ -119,7 +118,7 @@ static int open_truncating(fuse_req_t req, int pathfd, int flags)
 		errno = -err;
 		return -1;
 	}
-	return open_backing(fs, pathfd, flags);
+	return open_backing(pathfd, flags);
 }
 
 static vex_err open_as(fuse_req_t req, struct inode *i, int flags, int *out)
@@ -138,7 +137,7 @@ static vex_err open_as(fuse_req_t req, struct inode *i, int flags, int *out)
 	if (!before.st_nlink && inode_unused(fs, i))
 		return -ESTALE;
 	if (!(flags & O_TRUNC)) {
-		*out = open_backing(fs, ref.fd, flags);
+		*out = open_backing(ref.fd, flags);
 		return *out < 0 ? -errno : 0;
 	}
 	*out = open_truncating(req, ref.fd, flags);
@@ -191,9 +190,9 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 /* The backing filesystem's own word on close(2): network filesystems have one. */
 static vex_err flush_backing(int fd)
 {
-	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	int copy;
 
-	if (copy < 0) /* no descriptor left to ask with */
+	if (vex_dup(fd, &copy)) /* no descriptor left to ask with */
 		return 0;
 	return close(copy) && errno != EINTR ? -errno : 0;
 }

@@ -14,7 +14,7 @@ vex_err victim_open(struct vex_fs *fs, int dirfd, const char *name, struct victi
 	struct vex_fh fh;
 
 	v->fs = fs;
-	AUTO_CLOSE int fd = open_at(fs, dirfd, name, O_PATH | O_NOFOLLOW, 0);
+	AUTO_CLOSE int fd = vex_openat(dirfd, name, O_PATH | O_NOFOLLOW, 0);
 	if (fd < 0)
 		return -errno;
 	vex_err err = identify(fd, &v->st, &fh);

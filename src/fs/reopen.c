@@ -49,10 +49,7 @@ static vex_err by_handle(struct vex_fs *fs, struct inode *i, int *fd)
 	struct vex_fh fh;
 
 	inode_fh(i, &fh);
-	vex_err err = vex_fh_open(fs->rootfd, &fh, O_PATH | O_NOFOLLOW, fd);
-	if ((err == -EMFILE || err == -ENFILE) && fd_relieve(fs))
-		err = vex_fh_open(fs->rootfd, &fh, O_PATH | O_NOFOLLOW, fd);
-	return err;
+	return vex_fh_open(fs->rootfd, &fh, O_PATH | O_NOFOLLOW, fd);
 }
 
 /* ---- by name -------------------------------------------------------------------- */
@@ -119,9 +116,9 @@ static vex_err walk_up(struct walk *w, struct inode *i, struct fdref *base)
 	return err;
 }
 
-static vex_err step_open(struct vex_fs *fs, int dirfd, const struct step *s, int *fd)
+static vex_err step_open(int dirfd, const struct step *s, int *fd)
 {
-	AUTO_CLOSE int got = open_at(fs, dirfd, s->name, O_PATH | O_NOFOLLOW, 0);
+	AUTO_CLOSE int got = vex_openat(dirfd, s->name, O_PATH | O_NOFOLLOW, 0);
 
 	if (got < 0)
 		return errno == ENOENT || errno == ENOTDIR ? -ESTALE : -errno;
@@ -144,14 +141,14 @@ static vex_err by_name(struct vex_fs *fs, struct inode *i, int *out)
 	for (size_t k = w.n - 2; k; k--) {
 		struct fdref below;
 
-		err = step_open(fs, dir.fd, &w.step[k], &fd);
+		err = step_open(dir.fd, &w.step[k], &fd);
 		if (err)
 			return err;
 		fd_give(fs, w.step[k].inode, fd, &below);
 		fd_put(&dir);
 		dir = below;
 	}
-	return step_open(fs, dir.fd, &w.step[0], out);
+	return step_open(dir.fd, &w.step[0], out);
 }
 
 vex_err inode_reopen(struct vex_fs *fs, struct inode *i, int *fd)

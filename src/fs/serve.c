@@ -185,7 +185,9 @@ vex_err vex_fs_serve(struct vex_fs *f)
 	atomic_store(&s.left, true);
 	vex_fs_stop(f);
 	pthread_join(s.thread, NULL);
-	return r < 0 ? r : 0;
+	/* Unmounted while requests waited, or ended by an administrator (abort in
+	 * /sys/fs/fuse): no connection any more, and that is how serving ends. */
+	return r < 0 && r != -ECONNABORTED ? r : 0;
 }
 
 void vex_fs_unmount(struct vex_fs *f)

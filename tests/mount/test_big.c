@@ -7,6 +7,9 @@
  */
 #include "mount/compare.h"
 
+#include <sys/resource.h>
+#include <sys/xattr.h>
+
 static struct vmount m;
 
 static void up(void)
@@ -198,5 +201,52 @@ BTEST(deep_trees)
 	close(fd);
 	close(dir);
 	cr_assert_eq(vm_sh(&m, 60, "rm -rf $M/a-*; test -z \"$(ls $M)\""), 0);
+	vm_down(&m);
+}
+
+#define OPEN_FILES 899
+
+/* Raises our own limit, which must be beyond the daemon's. */
+static void may_open(rlim_t n)
+{
+	struct rlimit r;
+
+	cr_assert(getrlimit(RLIMIT_NOFILE, &r) == 0);
+	if (r.rlim_max < n)
+		cr_skip_test("descriptors are limited");
+	r.rlim_cur = r.rlim_max;
+	cr_assert(setrlimit(RLIMIT_NOFILE, &r) == 0);
+}
+
+/* The caches hold what is left of 1,024 descriptors beside those of open files:
+ * whoever needs one takes it from a cache. */
+BTEST(descriptors_run_out)
+{
+	int fd[OPEN_FILES];
+
+	may_open(2000);
+	cr_assert_eq(vm_sh(&m, 60,
+			   "mkdir $S/d{000..299} $S/open; touch $S/open/{0..999}; "
+			   "for d in $S/d*; do : > $d/a; : > $d/b; done"),
+		     0);
+	cr_assert_eq(vm_start_under(&m, "prlimit --nofile=1024:1024", NULL), 0);
+	for (int k = 0; k < OPEN_FILES; k++) {
+		fd[k] = open(vm_at(&m, "open/%d", k), O_RDONLY | O_CLOEXEC);
+		cr_assert(fd[k] >= 0, "%d: %s", k, strerror(errno));
+	}
+	for (int k = 0; k < 600; k++) {
+		const char *path = vm_at(&m, "d%03d/%c", k % 300, k < 300 ? 'a' : 'b');
+
+		cr_assert(setxattr(path, "user.vexfs.s", "1,2", 3, 0) == 0, "%d: %s", k,
+			  strerror(errno));
+		if (k % 100 == 0)
+			cr_assert_eq(vm_sh(&m, 60, "ls -lR $M > /dev/null"), 0);
+	}
+	cr_assert_eq(vm_sh(&m, 60,
+			   "cd $M; test $($B/vexctl search -k 1000 --vector 1,2 "
+			   "| wc -l) = 600"),
+		     0);
+	for (int k = 0; k < OPEN_FILES; k++)
+		close(fd[k]);
 	vm_down(&m);
 }

@@ -121,6 +121,22 @@ LTEST(reused_inode_numbers_are_other_files)
 	cr_log_info("%d numbers were reused", reused);
 }
 
+/* close(2) returns before the daemon hears of it: waits until nothing is open but the
+ * status file itself. */
+static void wait_all_closed(void)
+{
+	for (int k = 0; k < 3000; k++) {
+		char *status = vm_read(vm_at(&m, ".vexfs/status"), NULL);
+		bool closed = status && strstr(status, "\"open_handles\": 1,");
+
+		free(status);
+		if (closed)
+			return;
+		usleep(10000);
+	}
+	cr_assert_fail("something stays open");
+}
+
 /* A file made behind the mount in place of one the kernel still remembers, with the
  * same inode number: once nobody has the old one open, open must show the new one at
  * once, not the old one's pages. */
@@ -131,7 +147,7 @@ LTEST(replaced_behind_with_the_same_number)
 
 		vm_puts(vm_at(&m, "f"), "old old old");
 		free(vm_read(vm_at(&m, "f"), NULL));
-		usleep(100000); /* release comes after close has returned */
+		wait_all_closed();
 		cr_assert(unlink(vm_store(&m, "f")) == 0);
 		snprintf(text, sizeof(text), "new %d", k);
 		vm_puts(vm_store(&m, "f"), text);
@@ -140,6 +156,7 @@ LTEST(replaced_behind_with_the_same_number)
 		/* Attributes may be a second old, so compare the beginning. */
 		cr_assert(!strncmp(got, text, strlen(got)) && strlen(got) >= 5, "%s",
 			  got);
+		wait_all_closed(); /* else the next round writes to this one */
 		cr_assert(unlink(vm_store(&m, "f")) == 0);
 	}
 }
