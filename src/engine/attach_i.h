@@ -89,6 +89,8 @@ struct put {
 
 /* index_sync=immediate: until the graph of the space, if it has one, has the change. */
 void graph_await(struct vex_engine *e, const char *space, uint64_t lsn);
+/* The same for whatever was changed up to now. */
+void graph_await_all(struct vex_engine *e);
 /* [deep] Node lock held, `l` empty or with changes for the same commit: makes the node
  * where there is none, then commits. */
 vex_err put_locked(struct put *p, struct changes *l) VEX_CHECKED;

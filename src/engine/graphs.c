@@ -269,6 +269,21 @@ void graph_await(struct vex_engine *e, const char *space, uint64_t lsn)
 		graphs_wait(e->graphs, vex_space_id(sp), lsn);
 }
 
+void graph_await_all(struct vex_engine *e)
+{
+	uint64_t lsn = vex_store_lsn(e->store);
+	uint32_t after = 0;
+
+	while (e->index_immediate) {
+		AUTO_SPACE struct vex_space *sp = NULL;
+
+		if (vex_space_next(e->store, after, &sp))
+			return;
+		after = vex_space_id(sp);
+		graphs_wait(e->graphs, after, lsn);
+	}
+}
+
 static void rest(struct graphs *gs, long ms)
 {
 	struct timespec t;

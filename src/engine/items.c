@@ -461,6 +461,8 @@ static vex_err batch_run(struct batch *b, size_t *bad)
 
 	if (err && bad)
 		*bad = b->bad;
+	if (!err && b->put && !b->check)
+		graph_await_all(b->e);
 	return err;
 }
 

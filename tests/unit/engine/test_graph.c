@@ -310,6 +310,14 @@ Test(graph, immediate_puts_are_in_it)
 		cr_assert_eq(af_set("now", "g", q, sizeof(q), 0), 0);
 		cr_assert_eq(info().lsn, vex_store_lsn(vex_engine_store(eng)));
 	}
+	for (int i = 0; i < 20; i++) {
+		struct vex_item item = { .path = "now", .attr = "g", .value = q,
+					 .size = sizeof(q), .f32 = true };
+
+		q[0] = uniform();
+		cr_assert_eq(vex_engine_put_items(eng, &af_uid0, &item, 1, NULL), 0);
+		cr_assert_eq(info().lsn, vex_store_lsn(vex_engine_store(eng)));
+	}
 }
 
 Test(graph, no_memory_means_exact)
