@@ -114,10 +114,16 @@ static double recall(void)
 	return (double)hits / (double)all;
 }
 
+/* Calibrated to 0.98; sixty queries scatter by 0.02, and changes of less than a third are
+ * not calibrated anew. A graph in parts was at 0.5 to 0.85. */
+#define FRESH 0.90
+#define CHANGED 0.87
+
 static void recall_holds(double least)
 {
 	double r = recall();
 
+	cr_log_info("recall %.3f", r);
 	cr_assert_gt(r, least, "recall %.3f", r);
 }
 
@@ -140,7 +146,7 @@ Test(graph, recall_is_kept)
 {
 	fill();
 	wait_ready(FILES * ROWS);
-	recall_holds(0.93);
+	recall_holds(FRESH);
 }
 
 Test(graph, new_rows_are_seen_at_once)
@@ -187,7 +193,7 @@ Test(graph, removed_rows_are_not_seen)
 		vex_result_free(r);
 	}
 	wait_ready(FILES / 2 * ROWS);
-	recall_holds(0.9); /* not calibrated anew for that */
+	recall_holds(CHANGED);
 }
 
 Test(graph, churn_reuses_slots)
@@ -206,7 +212,7 @@ Test(graph, churn_reuses_slots)
 	}
 	i = info();
 	cr_assert_eq(i.pending, 0);
-	recall_holds(0.93);
+	recall_holds(FRESH);
 }
 
 static void bytes_at(const char *name, off_t off, const void *data, size_t n)
@@ -227,7 +233,7 @@ Test(graph, comes_back_from_its_file)
 	af_again();
 	cr_assert_eq(fstatat(af_root, ".vexfs/index/1.hnsw", &st, 0), 0);
 	wait_ready(FILES * ROWS);
-	recall_holds(0.93);
+	recall_holds(FRESH);
 	/* What happens while the graph is away: here, before it is looked for. */
 	af_again();
 	for (unsigned f = 0; f < 5; f++) {
@@ -235,7 +241,7 @@ Test(graph, comes_back_from_its_file)
 		attach(name, ROWS);
 	}
 	wait_ready(FILES * ROWS);
-	recall_holds(0.93);
+	recall_holds(CHANGED);
 }
 
 Test(graph, bad_files_are_no_loss)
@@ -250,7 +256,7 @@ Test(graph, bad_files_are_no_loss)
 		bytes_at(".vexfs/index/1.hnsw", places[i], "\xa5\x5a\xff\x01", 4);
 		af_again();
 		wait_ready(FILES * ROWS);
-		recall_holds(0.93);
+		recall_holds(FRESH);
 		af_write("touch", "x");
 		attach("touch", 1); /* so that the graph is saved anew */
 		wait_ready(FILES * ROWS + 1);
