@@ -27,7 +27,8 @@
 /* A growing array at an address that only vex_hnsw's write lock may change. */
 struct region {
 	uint8_t *base;
-	size_t used, reserved; /* bytes */
+	_Atomic size_t used; /* bytes; read for statistics without the lock */
+	size_t reserved;
 };
 vex_err region_grow(struct region *r, size_t bytes) VEX_CHECKED;
 /* The bytes of a file at `offset`, copy-on-write, in an empty region. */
