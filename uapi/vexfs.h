@@ -13,10 +13,10 @@
  *  - all numbers are in the byte order of the machine; floats are IEEE binary32.
  *
  * An open of `control` is a session: its staged query and its unread hits are its
- * own, as is its transaction, and go with close(2). A session is for one thread at a time. Calls that change
- * anything need a descriptor open for writing (EBADF); searches do not: on a
- * read-only mount, where such an open is EROFS, open it O_RDONLY and pass queries
- * inline.
+ * own, as is its transaction, and go with close(2). A session is for one thread at a
+ * time. Calls that change anything need a descriptor open for writing (EBADF); searches
+ * do not: on a read-only mount, where such an open is EROFS, open it O_RDONLY and pass
+ * queries inline.
  *
  * write(2) stages bytes, up to stage_max (ENOMEM, and the stage is then of no use
  * until emptied). Each call with a STAGED flag, and each search, empties the stage,

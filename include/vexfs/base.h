@@ -63,15 +63,15 @@ static inline void vex_cleanup_rwunlock(pthread_rwlock_t **l)
 #define VEX_CAT(a, b) VEX_CAT_(a, b)
 
 /* Hold a lock until the end of the scope. */
-#define SCOPED_LOCK(m)                                                     \
-	__attribute__((cleanup(vex_cleanup_unlock), unused))               \
-	pthread_mutex_t *VEX_CAT(scoped_lock_, __LINE__) = vex_lock_(m)
-#define SCOPED_RDLOCK(l)                                                   \
-	__attribute__((cleanup(vex_cleanup_rwunlock), unused))             \
-	pthread_rwlock_t *VEX_CAT(scoped_rd_, __LINE__) = vex_rdlock_(l)
-#define SCOPED_WRLOCK(l)                                                   \
-	__attribute__((cleanup(vex_cleanup_rwunlock), unused))             \
-	pthread_rwlock_t *VEX_CAT(scoped_wr_, __LINE__) = vex_wrlock_(l)
+#define SCOPED_LOCK(m)                                                                   \
+	__attribute__((cleanup(vex_cleanup_unlock), unused)) pthread_mutex_t *VEX_CAT(   \
+	    scoped_lock_, __LINE__) = vex_lock_(m)
+#define SCOPED_RDLOCK(l)                                                                 \
+	__attribute__((cleanup(vex_cleanup_rwunlock), unused)) pthread_rwlock_t *        \
+	VEX_CAT(scoped_rd_, __LINE__) = vex_rdlock_(l)
+#define SCOPED_WRLOCK(l)                                                                 \
+	__attribute__((cleanup(vex_cleanup_rwunlock), unused)) pthread_rwlock_t *        \
+	VEX_CAT(scoped_wr_, __LINE__) = vex_wrlock_(l)
 
 static inline pthread_mutex_t *vex_lock_(pthread_mutex_t *m)
 {
@@ -99,11 +99,11 @@ static inline int take_fd(int *fd)
 	return v;
 }
 
-#define take_ptr(pp)                                                       \
-	({                                                                 \
-		__typeof__(*(pp)) taken_ = *(pp);                          \
-		*(pp) = NULL;                                              \
-		taken_;                                                    \
+#define take_ptr(pp)                                                                     \
+	({                                                                               \
+		__typeof__(*(pp)) taken_ = *(pp);                                        \
+		*(pp) = NULL;                                                            \
+		taken_;                                                                  \
 	})
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))

@@ -15,9 +15,9 @@ struct vex_control;
 struct vex_session;
 
 struct vex_control_opts {
-	struct vex_engine *engine; /* borrowed */
+	struct vex_engine *engine;      /* borrowed */
 	const char *mountpoint, *store; /* for status; copied */
-	const char *options;	   /* options in force, for status; copied */
+	const char *options;            /* options in force, for status; copied */
 	/* Extra `"key": value` lines fs adds to status (its own caches); may be NULL. */
 	void (*status_extra)(void *arg, struct vex_buf *out);
 	void *arg;

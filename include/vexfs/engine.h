@@ -21,20 +21,20 @@
 struct vex_engine;
 
 struct vex_engine_opts {
-	uint8_t metric;	      /* of spaces made by a first attachment */
-	bool strict;	      /* an unknown space is -ENODEV instead */
+	uint8_t metric;        /* of spaces made by a first attachment */
+	bool strict;           /* an unknown space is -ENODEV instead */
 	const char *vec_space; /* space of .vec files; NULL: vec<dim> */
-	unsigned threads;     /* workers; 0: cores */
-	uint32_t owner;	      /* uid that may administer, beside root */
-	bool index_immediate;	   /* puts wait until the graph has them */
-	uint64_t index_mem;	   /* bytes all graphs may take; 0: no cap */
-	uint64_t graph_floats_min; /* rows x dim from which a space has a graph; 0: usual */
+	unsigned threads;      /* workers; 0: cores */
+	uint32_t owner;        /* uid that may administer, beside root */
+	bool index_immediate;  /* puts wait until the graph has them */
+	uint64_t index_mem;    /* bytes all graphs may take; 0: no cap */
+	uint64_t
+	    graph_floats_min; /* rows x dim from which a space has a graph; 0: usual */
 	struct vex_store_opts store;
 };
 
 vex_err vex_engine_open(int rootfd, const struct vex_engine_opts *o,
-			struct vex_engine **out,
-			struct vex_problem *problem) VEX_CHECKED;
+			struct vex_engine **out, struct vex_problem *problem) VEX_CHECKED;
 void vex_engine_closing(struct vex_engine *e);
 void vex_engine_close(struct vex_engine *e);
 struct vex_store *vex_engine_store(struct vex_engine *e);
@@ -56,10 +56,10 @@ bool vex_cred_is_admin(const struct vex_engine *e, const struct vex_cred *c);
 #define VEX_NODE_NONE (~(uint64_t)0)
 
 struct vex_obj {
-	int fd;			/* any descriptor of it, O_PATH too; borrowed */
-	struct vex_fh fh;	/* len 0: unknown, engine asks itself */
-	int dirfd;		/* directory it was last found in; -1: unknown */
-	const char *name;	/* its name there; NULL: unknown */
+	int fd;                 /* any descriptor of it, O_PATH too; borrowed */
+	struct vex_fh fh;       /* len 0: unknown, engine asks itself */
+	int dirfd;              /* directory it was last found in; -1: unknown */
+	const char *name;       /* its name there; NULL: unknown */
 	_Atomic uint64_t *node; /* may be NULL */
 };
 
@@ -94,14 +94,13 @@ struct vex_removal {
 	bool last;
 	const char *name;
 	char *path;
-	int fd;	   /* private: the object, from begin to end */
+	int fd;    /* private: the object, from begin to end */
 	bool late; /* private: the intent could not be recorded */
 };
-vex_err vex_engine_unlink_begin(struct vex_engine *e, int dirfd,
-				const char *name,
+vex_err vex_engine_unlink_begin(struct vex_engine *e, int dirfd, const char *name,
 				struct vex_removal *r) VEX_CHECKED;
-void vex_engine_unlink_end(struct vex_engine *e, struct vex_removal *r,
-			   vex_err result, bool open);
+void vex_engine_unlink_end(struct vex_engine *e, struct vex_removal *r, vex_err result,
+			   bool open);
 /* The last descriptor of a file without names is closed. */
 void vex_engine_released(struct vex_engine *e, uint64_t node);
 
@@ -121,46 +120,42 @@ struct vex_rename {
 	bool dir, vec, flying;
 	bool late; /* private: not all of it could be recorded before */
 };
-vex_err vex_engine_rename_begin(struct vex_engine *e, int olddirfd,
-				const char *oldname, int newdirfd,
-				const char *newname, unsigned flags,
+vex_err vex_engine_rename_begin(struct vex_engine *e, int olddirfd, const char *oldname,
+				int newdirfd, const char *newname, unsigned flags,
 				struct vex_rename *r) VEX_CHECKED;
-void vex_engine_rename_end(struct vex_engine *e, struct vex_rename *r,
-			   vex_err result, bool victim_open);
+void vex_engine_rename_end(struct vex_engine *e, struct vex_rename *r, vex_err result,
+			   bool victim_open);
 
 /* Around linkat: o is the file, (newdirfd, newname) its new name. */
-vex_err vex_engine_link_begin(struct vex_engine *e, const struct vex_obj *o,
-			      int newdirfd, const char *newname) VEX_CHECKED;
-void vex_engine_link_end(struct vex_engine *e, const struct vex_obj *o,
-			 int newdirfd, const char *newname, vex_err result);
+vex_err vex_engine_link_begin(struct vex_engine *e, const struct vex_obj *o, int newdirfd,
+			      const char *newname) VEX_CHECKED;
+void vex_engine_link_end(struct vex_engine *e, const struct vex_obj *o, int newdirfd,
+			 const char *newname, vex_err result);
 
 /* At flush of a handle through which content changed since its last flush: stamps
  * attachments made while the file was empty; for *.vec, the content becomes its
  * attachment: the error is for close(2). */
-vex_err vex_engine_written(struct vex_engine *e,
-			   const struct vex_obj *o) VEX_CHECKED;
+vex_err vex_engine_written(struct vex_engine *e, const struct vex_obj *o) VEX_CHECKED;
 /* Times were set through the mount: fresh stamps move along. */
 void vex_engine_times_set(struct vex_engine *e, const struct vex_obj *o,
 			  const struct stat *before, const struct stat *after);
 
 /* fsync(2) of a file, after its own data: makes its attachments durable. */
-vex_err vex_engine_fsync(struct vex_engine *e,
-			 const struct vex_obj *o) VEX_CHECKED;
+vex_err vex_engine_fsync(struct vex_engine *e, const struct vex_obj *o) VEX_CHECKED;
 vex_err vex_engine_sync(struct vex_engine *e) VEX_CHECKED;
 
 /* ---- spaces ------------------------------------------------------------------- */
 
 /* -EPERM unless root or the owner of the mount. -EEXIST, -EINVAL, -ENODEV. */
-vex_err vex_engine_space_create(struct vex_engine *e,
-				const struct vex_cred *cred,
+vex_err vex_engine_space_create(struct vex_engine *e, const struct vex_cred *cred,
 				const struct vex_space_spec *spec) VEX_CHECKED;
 vex_err vex_engine_space_drop(struct vex_engine *e, const struct vex_cred *cred,
 			      const char *name) VEX_CHECKED;
 /* Changes what differs from the present spec; -EINVAL for what is fixed. */
 vex_err vex_engine_space_set(struct vex_engine *e, const struct vex_cred *cred,
 			     const struct vex_space_spec *spec) VEX_CHECKED;
-/* Checks a spec, fills defaults (m 32 below 256 dimensions, else 16; ef_construction 200, ef_search
- * 64). */
+/* Checks a spec, fills defaults (m 32 below 256 dimensions, else 16; ef_construction 200,
+ * ef_search 64). */
 vex_err vex_space_spec_check(struct vex_space_spec *spec) VEX_CHECKED;
 
 /* How a space is searched: by scans alone, or by a graph, once it is ready; searches see
@@ -174,7 +169,7 @@ enum vex_index_state {
 struct vex_index_info {
 	enum vex_index_state state;
 	uint64_t nodes, pending, bytes; /* rows in the graph, not yet in it; its memory */
-	uint64_t lsn; /* the change it stands at */
+	uint64_t lsn;                   /* the change it stands at */
 };
 void vex_engine_index_info(struct vex_engine *e, struct vex_space *sp,
 			   struct vex_index_info *out);
@@ -186,19 +181,18 @@ void vex_engine_index_info(struct vex_engine *e, struct vex_space *sp,
  * control directory -ENOENT. */
 struct vex_item {
 	const char *path;
-	const char *attr;	/* <space>[.<key>] */
-	const void *value;	/* puts: as a setxattr value, or f32 rows if f32 */
+	const char *attr;  /* <space>[.<key>] */
+	const void *value; /* puts: as a setxattr value, or f32 rows if f32 */
 	size_t size;
 	bool f32;
-	int flags;		/* XATTR_CREATE, XATTR_REPLACE */
-	bool del;		/* for apply and check: a delete; value is not read */
+	int flags; /* XATTR_CREATE, XATTR_REPLACE */
+	bool del;  /* for apply and check: a delete; value is not read */
 };
 /* All or none; *bad: index of the item that failed, n where it was no single one. */
 vex_err vex_engine_put_items(struct vex_engine *e, const struct vex_cred *cred,
 			     const struct vex_item *items, size_t n,
 			     size_t *bad) VEX_CHECKED;
-vex_err vex_engine_delete_items(struct vex_engine *e,
-				const struct vex_cred *cred,
+vex_err vex_engine_delete_items(struct vex_engine *e, const struct vex_cred *cred,
 				const struct vex_item *items, size_t n,
 				size_t *bad) VEX_CHECKED;
 /* Puts and deletes mixed, in order, in one commit: all or none. */
@@ -233,17 +227,17 @@ struct vex_query {
 	const char *space;    /* NULL or "": the only space of that dimension */
 	const float *vectors; /* nq x dim; NULL with `like` */
 	uint32_t dim, nq;
-	const char *like;     /* PATH[:KEY] in place of vectors */
-	const char *under;    /* directory; NULL or "": everywhere */
-	const char *where;    /* a filter (store.h); NULL: none */
-	uint32_t k, offset;   /* k 0: all within max_distance */
-	uint32_t per_file;    /* rows kept of a file; 0: all */
-	uint32_t ef;	      /* for an index; ignored by exact plans */
-	float max_distance;   /* INFINITY: none */
+	const char *like;   /* PATH[:KEY] in place of vectors */
+	const char *under;  /* directory; NULL or "": everywhere */
+	const char *where;  /* a filter (store.h); NULL: none */
+	uint32_t k, offset; /* k 0: all within max_distance */
+	uint32_t per_file;  /* rows kept of a file; 0: all */
+	uint32_t ef;        /* for an index; ignored by exact plans */
+	float max_distance; /* INFINITY: none */
 	bool exact, fresh;
-	bool mmr;	      /* k hits apart from each other, in order of choice */
-	float lambda;	      /* of mmr: 0 (diverse) .. 1 (near) */
-	uint64_t skip_node;   /* node never returned; 0: none */
+	bool mmr;           /* k hits apart from each other, in order of choice */
+	float lambda;       /* of mmr: 0 (diverse) .. 1 (near) */
+	uint64_t skip_node; /* node never returned; 0: none */
 	const struct vex_cred *cred;
 };
 
@@ -263,11 +257,11 @@ struct vex_result {
 	char space[VEX_SPACE_NAME_MAX + 1];
 	uint8_t metric;
 	uint32_t dim;
-	bool truncated;	      /* a range search met VEX_K_MAX */
-	uint64_t lsn;	      /* last change it has seen */
+	bool truncated; /* a range search met VEX_K_MAX */
+	uint64_t lsn;   /* last change it has seen */
 	uint64_t rows, distances, nanoseconds;
-	const char *plan;     /* "exact" */
-	struct vex_buf text;  /* private: paths and keys */
+	const char *plan;    /* "exact" */
+	struct vex_buf text; /* private: paths and keys */
 };
 
 /*

@@ -58,7 +58,7 @@ typedef int (*vex_accept_fn)(void *arg, uint64_t slot, uint64_t *file);
 
 struct vex_scan_stats {
 	uint64_t distances; /* rows whose distance was computed */
-	uint64_t exact;	    /* of these, computed again in double */
+	uint64_t exact;     /* of these, computed again in double */
 	uint64_t refused;   /* by accept */
 };
 
@@ -67,9 +67,9 @@ struct vex_scan_stats {
  * through sgemv, several through sgemm. `cancel` (may be NULL) is looked at between
  * blocks: non-zero ends with -EINTR. Scratch is allocated once a call.
  */
-vex_err vex_flat_search(const struct vex_rows *rows, const float *queries,
-			size_t nq, struct vex_topk **topk, vex_accept_fn accept,
-			void *arg, const _Atomic int *cancel,
+vex_err vex_flat_search(const struct vex_rows *rows, const float *queries, size_t nq,
+			struct vex_topk **topk, vex_accept_fn accept, void *arg,
+			const _Atomic int *cancel,
 			struct vex_scan_stats *stats) VEX_CHECKED;
 
 /* ---- HNSW ------------------------------------------------------------------------ */
@@ -110,34 +110,37 @@ uint64_t vex_hnsw_removed(const struct vex_hnsw *h); /* waiting for a sweep */
 uint64_t vex_hnsw_estimate(const struct vex_hnsw_opts *o, uint64_t nodes);
 uint64_t vex_hnsw_bytes(const struct vex_hnsw *h);
 
-uint64_t vex_hnsw_slots(const struct vex_hnsw *h); /* nodes are below this */
+uint64_t vex_hnsw_slots(const struct vex_hnsw *h);          /* nodes are below this */
 bool vex_hnsw_has(const struct vex_hnsw *h, uint32_t slot); /* live */
 
 /* Writes the graph, which stands at change `lsn`, to fd; inserts wait, searches do not.
  * -EBUSY: removed nodes are to be swept first. */
-vex_err vex_hnsw_save(struct vex_hnsw *h, int fd, uint32_t space, uint64_t lsn) VEX_CHECKED;
+vex_err vex_hnsw_save(struct vex_hnsw *h, int fd, uint32_t space,
+		      uint64_t lsn) VEX_CHECKED;
 /* Into a graph just made, with the same options. -EUCLEAN: not ours, or damaged; after an
  * error the graph is only good for vex_hnsw_free. */
-vex_err vex_hnsw_load(struct vex_hnsw *h, int fd, uint32_t space, uint64_t *lsn) VEX_CHECKED;
+vex_err vex_hnsw_load(struct vex_hnsw *h, int fd, uint32_t space,
+		      uint64_t *lsn) VEX_CHECKED;
 
 /* What the validator counts; all of them zero in a sound graph. */
 struct vex_hnsw_flaws {
-	uint64_t links; /* out of range, to itself, twice in a row, to no node, above its level */
+	uint64_t links; /* out of range, to itself, twice in a row, to no node, above its
+			   level */
 	uint64_t unreachable; /* live nodes that no path from the entry leads to */
-	uint64_t entry;	      /* the entry is missing or below the top */
+	uint64_t entry;       /* the entry is missing or below the top */
 };
 vex_err vex_hnsw_check(struct vex_hnsw *h, struct vex_hnsw_flaws *f) VEX_CHECKED;
 
 struct vex_hnsw_query {
 	uint32_t k, ef;
-	float widen;	 /* stop rule: candidates beyond (1 + widen) x the k-th end the
+	float widen;     /* stop rule: candidates beyond (1 + widen) x the k-th end the
 			  * search; negative: ef alone decides */
 	uint32_t rerank; /* best by codes that are computed exactly; 0: ef */
 };
 /* Exact distances of the best found, into topk, through accept. */
-vex_err vex_hnsw_search(struct vex_hnsw *h, const struct vex_rows *rows, const float *query,
-			const struct vex_hnsw_query *p, struct vex_topk *topk,
-			vex_accept_fn accept, void *arg,
+vex_err vex_hnsw_search(struct vex_hnsw *h, const struct vex_rows *rows,
+			const float *query, const struct vex_hnsw_query *p,
+			struct vex_topk *topk, vex_accept_fn accept, void *arg,
 			struct vex_scan_stats *stats) VEX_CHECKED;
 
 #endif

@@ -37,22 +37,22 @@ double vex_square(const float *v, uint32_t dim);
 double vex_norm(const float *v, uint32_t dim);
 
 /* Exact distance of one pair: `metric` as SPEC section 3, clamped to the finite
- * float range; cosine and l2 never below 0, and 0 for equal vectors. qq: vex_square(q). */
-float vex_distance(enum vex_metric metric, const float *q, const float *v,
-		   uint32_t dim, double qq);
+ * float range; cosine and l2 never below 0, and 0 for equal vectors. qq: vex_square(q).
+ */
+float vex_distance(enum vex_metric metric, const float *q, const float *v, uint32_t dim,
+		   double qq);
 
 /* dots[i] = <q, rows[i]>, i < n; rows contiguous, n x dim (cblas_sgemv). */
-void vex_dots(const float *q, const float *rows, size_t n, uint32_t dim,
-	      float *dots);
+void vex_dots(const float *q, const float *rows, size_t n, uint32_t dim, float *dots);
 
 /* dots[j * n + i] = <qs[j], rows[i]>, j < nq (cblas_sgemm). */
-void vex_dots_batch(const float *qs, size_t nq, const float *rows, size_t n,
-		    uint32_t dim, float *dots);
+void vex_dots_batch(const float *qs, size_t nq, const float *rows, size_t n, uint32_t dim,
+		    float *dots);
 
 /*
  * The cut of a scan: which inner products may belong to hits within `limit`. Rows pass
- * where dot >= a + b x norm + c x norm^2; the constants leave room for the rounding of the
- * inner product and of themselves, so no row whose vex_distance is <= limit is ever
+ * where dot >= a + b x norm + c x norm^2; the constants leave room for the rounding of
+ * the inner product and of themselves, so no row whose vex_distance is <= limit is ever
  * cut off. Overflown or undefined products pass: the exact number decides.
  */
 struct vex_cut {
@@ -86,9 +86,9 @@ void vex_sq8_encode(enum vex_metric metric, const float *v, uint32_t dim, uint8_
 struct vex_sq8_query {
 	const int8_t *codes; /* padded with zeros to a multiple of 64, 64-aligned */
 	uint32_t blocks;     /* of 64 codes */
-	uint32_t tail;	     /* offset of mul and add in a record */
-	int32_t bias;	     /* 128 x sum of codes */
-	float mul, add;	     /* distance = base + add of record - dot x mul x mul' */
+	uint32_t tail;       /* offset of mul and add in a record */
+	int32_t bias;        /* 128 x sum of codes */
+	float mul, add;      /* distance = base + add of record - dot x mul x mul' */
 	float base;
 };
 /* `room`: vex_sq8_stride(dim) bytes, 64-aligned, for the codes; kept by the caller. */

@@ -38,9 +38,9 @@ enum vex_index_kind { VEX_FLAT = 0, VEX_HNSW = 1 };
 struct vex_space_spec {
 	char name[VEX_SPACE_NAME_MAX + 1];
 	uint8_t metric; /* enum vex_metric */
-	uint8_t type;	/* enum vex_elem */
-	uint8_t index;	/* enum vex_index_kind */
-	uint8_t quant;	/* 0 none */
+	uint8_t type;   /* enum vex_elem */
+	uint8_t index;  /* enum vex_index_kind */
+	uint8_t quant;  /* 0 none */
 	uint32_t dim;
 	uint32_t m, ef_construction, ef_search;
 };
@@ -95,14 +95,14 @@ struct vex_view {
 	uint32_t dim;
 	uint8_t metric;
 	unsigned seg_shift;
-	size_t stride;		      /* bytes a row */
-	uint64_t slots;		      /* slots 0 .. slots-1 may be live */
-	uint64_t live_rows;	      /* bits set in live */
-	uint64_t lsn;		      /* last change it shows, of the whole store */
-	const uint8_t *const *rows;   /* by segment; mapped, read-only */
-	const float *const *norms;    /* by segment: vex_norm of each row */
-	uint64_t *live;		      /* bitmap, own copy */
-	uint64_t pin;		      /* private */
+	size_t stride;              /* bytes a row */
+	uint64_t slots;             /* slots 0 .. slots-1 may be live */
+	uint64_t live_rows;         /* bits set in live */
+	uint64_t lsn;               /* last change it shows, of the whole store */
+	const uint8_t *const *rows; /* by segment; mapped, read-only */
+	const float *const *norms;  /* by segment: vex_norm of each row */
+	uint64_t *live;             /* bitmap, own copy */
+	uint64_t pin;               /* private */
 };
 
 struct vex_slot {
@@ -145,12 +145,12 @@ enum vex_node_state {
 
 struct vex_node {
 	uint64_t id;
-	uint8_t state;	/* enum vex_node_state */
+	uint8_t state; /* enum vex_node_state */
 	bool is_dir;
 	bool has_mark;
 	uint8_t mark[VEX_MARK_LEN];
-	struct vex_fh fh;  /* len 0: unknown */
-	bool fh_old;	   /* recorded before the store was copied: do not open it */
+	struct vex_fh fh; /* len 0: unknown */
+	bool fh_old;      /* recorded before the store was copied: do not open it */
 	uint64_t ino;
 	int64_t size, mtime_ns; /* as last seen: for adoption without a mark */
 };
@@ -215,7 +215,7 @@ struct vex_change {
 	uint32_t rows;
 	struct vex_stamp stamp, was;
 	const char *path; /* for the log; may be NULL */
-	uint64_t lsn;	  /* out: its number in the change log; 0: it has none */
+	uint64_t lsn;     /* out: its number in the change log; 0: it has none */
 };
 
 /*
@@ -229,8 +229,7 @@ vex_err vex_store_commit(struct vex_store *s, struct vex_change *c, size_t n,
 			 size_t *bad) VEX_CHECKED;
 /* The same without waiting, for what may be lost or late (names no longer true,
  * new handles). Copies what it needs. Puts are not allowed. */
-void vex_store_commit_later(struct vex_store *s, const struct vex_change *c,
-			    size_t n);
+void vex_store_commit_later(struct vex_store *s, const struct vex_change *c, size_t n);
 /* A node id never used before. */
 uint64_t vex_store_new_node(struct vex_store *s);
 
@@ -291,9 +290,8 @@ vex_err vex_read_names(struct vex_reader *r, uint64_t node,
 				     uint32_t len),
 		       void *arg) VEX_CHECKED;
 /* The nodes recorded at (parent, name). */
-vex_err vex_read_at(struct vex_reader *r, uint64_t parent, const char *name,
-		    uint32_t len, vex_err (*fn)(void *, uint64_t node),
-		    void *arg) VEX_CHECKED;
+vex_err vex_read_at(struct vex_reader *r, uint64_t parent, const char *name, uint32_t len,
+		    vex_err (*fn)(void *, uint64_t node), void *arg) VEX_CHECKED;
 /* Nodes in state VEX_GOING. */
 vex_err vex_read_going(struct vex_reader *r, vex_err (*fn)(void *, uint64_t node),
 		       void *arg) VEX_CHECKED;
@@ -316,8 +314,8 @@ enum vex_sync_mode { VEX_SYNC_LAZY = 0, VEX_SYNC_ALWAYS = 1 };
 struct vex_store_opts {
 	enum vex_sync_mode sync;
 	uint32_t sync_interval_ms; /* 0: 2000 */
-	uint32_t wait_ms;	   /* how long to wait for a closing daemon */
-	const char *mountpoint;	   /* recorded in the lock file; may be NULL */
+	uint32_t wait_ms;          /* how long to wait for a closing daemon */
+	const char *mountpoint;    /* recorded in the lock file; may be NULL */
 };
 
 /* A sentence on what failed, for stderr: names the file. */
@@ -330,14 +328,14 @@ struct vex_problem {
  * store). Takes the store's lock: -EBUSY where another live daemon has it.
  * Damage in the catalog refuses (-EIO or -EUCLEAN); damaged rows are reported
  * (log, counts, vex_store_problems) and kept out of views. `problem` may be NULL; text in
- * it after a success is a warning to pass on: the first damage, by file and slot. Needs a deep stack, as does vex_store_close.
+ * it after a success is a warning to pass on: the first damage, by file and slot. Needs a
+ * deep stack, as does vex_store_close.
  *
  * After a power loss (the machine has another boot id than when the store was last
  * open) a store whose last commits name rows that never reached the device goes back
  * to its last sync as a whole: everything durable is there, nothing is half there.
  */
-vex_err vex_store_open(int rootfd, const struct vex_store_opts *o,
-		       struct vex_store **out,
+vex_err vex_store_open(int rootfd, const struct vex_store_opts *o, struct vex_store **out,
 		       struct vex_problem *problem) VEX_CHECKED;
 /* From here on another daemon waits for us instead of being refused. */
 void vex_store_closing(struct vex_store *s);
@@ -354,8 +352,8 @@ struct vex_store_status {
 	uint64_t lsn, durable_lsn;
 	uint64_t catalog_bytes, slot_bytes;
 	uint64_t commits, groups; /* since open */
-	uint64_t problems;	  /* damaged rows and files found since open */
-	bool failed;		  /* a sync failed: read-only until remount */
+	uint64_t problems;        /* damaged rows and files found since open */
+	bool failed;              /* a sync failed: read-only until remount */
 };
 void vex_store_status(struct vex_store *s, struct vex_store_status *out);
 

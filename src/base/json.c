@@ -12,7 +12,12 @@ static size_t utf8_len(const uint8_t *s, size_t left)
 	static const uint8_t lows[] = { 0x80, 0xa0, 0x80, 0x90, 0x80 };
 	static const uint8_t highs[] = { 0xbf, 0xbf, 0x9f, 0xbf, 0x8f };
 	uint8_t c = s[0];
-	size_t n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+	size_t n = c < 0x80   ? 1
+		   : c < 0xc2 ? 0
+		   : c < 0xe0 ? 2
+		   : c < 0xf0 ? 3
+		   : c < 0xf5 ? 4
+			      : 0;
 	/* The second byte is narrower after E0 (overlong), ED (surrogates), F0, F4. */
 	int k = c == 0xe0 ? 1 : c == 0xed ? 2 : c == 0xf0 ? 3 : c == 0xf4 ? 4 : 0;
 

@@ -139,8 +139,8 @@ void vex_pool_free(struct vex_pool *p)
 
 /* ---- threads ----------------------------------------------------------------- */
 
-vex_err vex_thread_start(pthread_t *t, const char *name, size_t stack, void *(*fn)(void *),
-			 void *arg)
+vex_err vex_thread_start(pthread_t *t, const char *name, size_t stack,
+			 void *(*fn)(void *), void *arg)
 {
 	pthread_attr_t attr;
 	int rc;

@@ -91,7 +91,7 @@ struct vex_session {
 	struct last_error error;
 	struct vex_buf text; /* content of a generated file */
 	struct query query;
-	void *head;          /* room for any struct of the contract */
+	void *head; /* room for any struct of the contract */
 
 	/* Records wait for read(2). Apart from the lock, so that poll never waits. */
 	_Atomic bool unread;

@@ -142,7 +142,8 @@ static void add_counts(struct vex_space *sp, struct vex_buf *b)
 
 static const char *index_state_name(enum vex_index_state s)
 {
-	static const char *const names[] = { "exact", "building, exact", "ready", "failed, exact" };
+	static const char *const names[] = { "exact", "building, exact", "ready",
+					     "failed, exact" };
 
 	return names[s];
 }
@@ -161,12 +162,14 @@ static void add_space(struct vex_engine *e, struct vex_space *sp, bool totals,
 		    ", \"dim\": %u, \"metric\": \"%s\", \"type\": \"f32\", "
 		    "\"index\": \"%s\", \"state\": \"%s\"",
 		    spec.dim, metric_name(spec.metric),
-		    spec.index == VEX_FLAT ? "flat" : "hnsw", index_state_name(index.state));
+		    spec.index == VEX_FLAT ? "flat" : "hnsw",
+		    index_state_name(index.state));
 	if (totals) {
 		add_counts(sp, b);
-		vex_buf_fmt(b, ", \"index_rows\": %llu, \"index_bytes\": %llu, \"pending\": %llu",
-			    (unsigned long long)index.nodes, (unsigned long long)index.bytes,
-			    (unsigned long long)index.pending);
+		vex_buf_fmt(
+		    b, ", \"index_rows\": %llu, \"index_bytes\": %llu, \"pending\": %llu",
+		    (unsigned long long)index.nodes, (unsigned long long)index.bytes,
+		    (unsigned long long)index.pending);
 	}
 	vex_buf_str(b, "}");
 }

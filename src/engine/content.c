@@ -132,8 +132,8 @@ static vex_err commit(struct vex_engine *e, const struct changes *l)
  * meanwhile makes it stale, and comes with a flush of its own. */
 static vex_err content_read(int file, struct stat *st, struct vex_buf *out)
 {
-	AUTO_CLOSE int fd =
-	    vex_openat(AT_FDCWD, vex_procfd(file).path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	AUTO_CLOSE int fd = vex_openat(AT_FDCWD, vex_procfd(file).path,
+				       O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
 	size_t had = 0;
 	ssize_t n = 1;
 	char *room;

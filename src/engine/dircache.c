@@ -30,7 +30,7 @@ struct dircache {
 	pthread_mutex_t lock;
 	/* guarded by lock: */
 	struct entry v[SETS][WAYS];
-	unsigned sets;	  /* of them in use: fixed */
+	unsigned sets;    /* of them in use: fixed */
 	unsigned relieve; /* the set that close_some empties next */
 	struct {
 		uint64_t node, since;

@@ -62,7 +62,8 @@ static vex_err set_options(struct vex_engine *e, const struct vex_engine_opts *o
 	e->owner = o->owner;
 	e->index_mem = o->index_mem;
 	e->index_immediate = o->index_immediate;
-	e->graph_floats_min = o->graph_floats_min ? o->graph_floats_min : GRAPH_FLOATS_MIN;
+	e->graph_floats_min =
+	    o->graph_floats_min ? o->graph_floats_min : GRAPH_FLOATS_MIN;
 	return 0;
 }
 

@@ -20,16 +20,16 @@
 #define ROOT_NODE 1ull
 #define NAME_SUMS 512u
 
-struct graphs;	 /* graphs.c: the indexes */
+struct graphs;   /* graphs.c: the indexes */
 struct dircache; /* dircache.c: LRU of open directories by node */
-struct vecerrs;	 /* content.c: last .vec error by node/handle, bounded */
-struct nodeset;	 /* nodeset.c: hashes of the handles of all directory nodes */
+struct vecerrs;  /* content.c: last .vec error by node/handle, bounded */
+struct nodeset;  /* nodeset.c: hashes of the handles of all directory nodes */
 
 struct vex_engine {
-	int rootfd;	  /* borrowed: a real descriptor of STORE (O_RDONLY) */
-	int mount_id;	  /* of STORE's filesystem: handles hold there only */
-	bool handles;	  /* open_by_handle_at works here, for us */
-	bool copied;	  /* STORE was copied since it was last open: marks may be lost */
+	int rootfd;   /* borrowed: a real descriptor of STORE (O_RDONLY) */
+	int mount_id; /* of STORE's filesystem: handles hold there only */
+	bool handles; /* open_by_handle_at works here, for us */
+	bool copied;  /* STORE was copied since it was last open: marks may be lost */
 	uint32_t owner;
 	uint64_t root_dev, root_ino;
 	uint64_t hidden_ino; /* of STORE/.vexfs */
@@ -37,7 +37,7 @@ struct vex_engine {
 	bool strict;
 	char vec_space[VEX_SPACE_NAME_MAX + 1]; /* "": vec<dim> */
 	struct vex_store *store;
-	struct vex_pool *pool;	/* changes and lookups: short work */
+	struct vex_pool *pool;  /* changes and lookups: short work */
 	struct vex_pool *scans; /* searches: so that long ones hold up no change */
 	/* Serialise work on one file (by hash of its handle or inode); held over a
 	 * commit. Order: node lock, then dirs. Never two node locks but in order of
@@ -46,7 +46,7 @@ struct vex_engine {
 	pthread_mutex_t dirs; /* making directory nodes */
 	struct graphs *graphs;
 	uint64_t graph_floats_min; /* smaller spaces are scanned */
-	uint64_t index_mem;	   /* 0: no cap */
+	uint64_t index_mem;        /* 0: no cap */
 	bool index_immediate;
 	struct dircache *dircache;
 	struct vecerrs *vecerrs;
@@ -56,20 +56,19 @@ struct vex_engine {
 	pthread_mutex_t flights;
 	/* guarded by flights: */
 	unsigned flying;
-	uint64_t flown; /* bumped by each begin and end */
+	uint64_t flown;         /* bumped by each begin and end */
 	_Atomic uint64_t moves; /* bumped by every rename of a directory node */
 	/* late.c */
 	pthread_mutex_t late_lock;
 	uint64_t *late; /* nodes that are gone; guarded by late_lock */
 	size_t late_cap;
-	_Atomic size_t nlate;	/* written under late_lock */
+	_Atomic size_t nlate;   /* written under late_lock */
 	_Atomic bool late_told; /* logged once */
 	/* listroom.c: upper bounds of attachment name lists; zeroed at open. */
 	_Atomic uint64_t name_sums[NAME_SUMS];
 };
 
-static inline vex_err engine_deep(struct vex_engine *e, vex_err (*fn)(void *),
-				  void *arg)
+static inline vex_err engine_deep(struct vex_engine *e, vex_err (*fn)(void *), void *arg)
 {
 	return vex_pool_call(e->pool, fn, arg);
 }
@@ -81,7 +80,7 @@ struct changes {
 	size_t n, cap;
 	void **owned; /* heap blocks freed with the list */
 	size_t nowned, capowned;
-	vex_err err;  /* sticky -ENOMEM */
+	vex_err err; /* sticky -ENOMEM */
 };
 void changes_free(struct changes *l);
 #define AUTO_CHANGES __attribute__((cleanup(changes_free)))
@@ -116,14 +115,12 @@ bool value_is_text(const void *value, size_t size);
 vex_err value_decode(const void *value, size_t size, uint32_t dim,
 		     struct rows *out) VEX_CHECKED;
 /* No NaN or Inf; under cosine no row whose norm is 0. -EINVAL. */
-vex_err rows_check(const float *v, uint32_t n, uint32_t dim,
-		   uint8_t metric) VEX_CHECKED;
+vex_err rows_check(const float *v, uint32_t n, uint32_t dim, uint8_t metric) VEX_CHECKED;
 
 /* ---- node.c: who a file is ------------------------------------------------------ */
 
 /* Locks the stripe of an object. Unlock with pthread_mutex_unlock. */
-pthread_mutex_t *node_lock(struct vex_engine *e, const struct vex_fh *fh,
-			   uint64_t ino);
+pthread_mutex_t *node_lock(struct vex_engine *e, const struct vex_fh *fh, uint64_t ino);
 /* The object with fh and stat filled in (fd kept). */
 vex_err obj_complete(const struct vex_obj *o, struct vex_fh *fh,
 		     struct stat *st) VEX_CHECKED;
@@ -143,15 +140,13 @@ bool node_known(struct vex_engine *e, const struct vex_obj *o, uint64_t *node);
  * backing file and appends NODE_NEW and NAME_ADD (and those of directories above) to
  * the list. Call with the node lock held; after the commit, node_made().
  */
-vex_err node_ensure(struct vex_engine *e, const struct vex_obj *o,
-		    struct changes *l, uint64_t *node) VEX_CHECKED;
+vex_err node_ensure(struct vex_engine *e, const struct vex_obj *o, struct changes *l,
+		    uint64_t *node) VEX_CHECKED;
 void node_made(const struct vex_obj *o, uint64_t node);
 /* [deep] The node of the directory open as dirfd: *node 0 where it has none. */
-vex_err node_of_dir(struct vex_engine *e, int dirfd,
-		    uint64_t *node) VEX_CHECKED;
+vex_err node_of_dir(struct vex_engine *e, int dirfd, uint64_t *node) VEX_CHECKED;
 /* [deep] The same, making it and those above (commits by itself, under e->dirs). */
-vex_err node_ensure_dir(struct vex_engine *e, int dirfd,
-			uint64_t *node) VEX_CHECKED;
+vex_err node_ensure_dir(struct vex_engine *e, int dirfd, uint64_t *node) VEX_CHECKED;
 /* Quick: false where no directory node has this handle. */
 bool node_maybe_dir(struct vex_engine *e, const struct vex_fh *fh);
 
@@ -159,21 +154,23 @@ bool node_maybe_dir(struct vex_engine *e, const struct vex_fh *fh);
 
 /* A verified place: opened, named and carrying the id a moment ago. */
 struct place {
-	int dirfd;	  /* O_PATH of the directory, owned */
-	char *name;	  /* heap; "" for the root, with dirfd of the root */
-	struct stat st;	  /* of the object */
-	uint64_t parent;  /* node of the directory */
+	int dirfd;       /* O_PATH of the directory, owned */
+	char *name;      /* heap; "" for the root, with dirfd of the root */
+	struct stat st;  /* of the object */
+	uint64_t parent; /* node of the directory */
 };
 void place_free(struct place *p);
 #define AUTO_PLACE __attribute__((cleanup(place_free)))
-#define PLACE_INIT { .dirfd = -1 }
+#define PLACE_INIT                                                                       \
+	{                                                                                \
+		.dirfd = -1                                                              \
+	}
 /* [deep] -ENOENT where no name of the node holds (withheld). */
 vex_err place_find(struct vex_engine *e, struct vex_reader *r, uint64_t node,
 		   struct place *out) VEX_CHECKED;
 /* Appends the path of a directory, relative to the root, no slashes at the ends
  * ("" for the root). By readlink of its descriptor, longer paths by "..". */
-vex_err place_dir_path(struct vex_engine *e, int dirfd,
-		       struct vex_buf *out) VEX_CHECKED;
+vex_err place_dir_path(struct vex_engine *e, int dirfd, struct vex_buf *out) VEX_CHECKED;
 /* The same for (dirfd, name); name "" is the directory itself. */
 vex_err place_path(struct vex_engine *e, int dirfd, const char *name,
 		   struct vex_buf *out) VEX_CHECKED;
@@ -188,30 +185,36 @@ vex_err perm_check(const struct vex_cred *c, int dirfd, const char *name,
 vex_err perm_search(struct vex_engine *e, const struct vex_cred *c,
 		    int dirfd) VEX_CHECKED;
 
-/* ---- resolve.c: paths from callers ---------------------------------------------------- */
+/* ---- resolve.c: paths from callers ----------------------------------------------------
+ */
 
 struct resolved {
-	int fd;	   /* O_PATH of the object, owned */
+	int fd;    /* O_PATH of the object, owned */
 	int dirfd; /* O_PATH of its directory, owned; -1 for the root */
 	char *name;
 	struct stat st;
 };
 void resolved_free(struct resolved *r);
 #define AUTO_RESOLVED __attribute__((cleanup(resolved_free)))
-#define RESOLVED_INIT { .fd = -1, .dirfd = -1 }
+#define RESOLVED_INIT                                                                    \
+	{                                                                                \
+		.fd = -1, .dirfd = -1                                                    \
+	}
 /* want as perm_check, for the object itself. */
 vex_err resolve(struct vex_engine *e, const struct vex_cred *c, const char *path,
 		int want, struct resolved *out) VEX_CHECKED;
 void resolved_obj(const struct resolved *r, struct vex_obj *o);
 
-/* ---- put.c -------------------------------------------------------------------------- */
+/* ---- put.c --------------------------------------------------------------------------
+ */
 
 /* The stamp of a file as it is now. */
 struct vex_stamp stamp_of(const struct stat *st);
 /* Whether attachments with this stamp are stale for a file with this stat. */
 bool stamp_stale(const struct vex_stamp *s, const struct stat *st);
 
-/* ---- content.c ----------------------------------------------------------------------- */
+/* ---- content.c -----------------------------------------------------------------------
+ */
 
 bool name_is_vec(const char *name);
 /* [deep] Takes in (or away) the content of a .vec file; remembers its error. */
@@ -219,7 +222,8 @@ vex_err content_absorb(struct vex_engine *e, const struct vex_obj *o) VEX_CHECKE
 vex_err vecerrs_new(struct vecerrs **out) VEX_CHECKED;
 void vecerrs_free(struct vecerrs *v);
 
-/* ---- get.c, info.c, near.c -------------------------------------------------------------- */
+/* ---- get.c, info.c, near.c
+ * -------------------------------------------------------------- */
 
 /* [deep] */
 vex_err info_text(struct vex_engine *e, const struct vex_obj *o,
@@ -228,12 +232,14 @@ vex_err near_text(struct vex_engine *e, const struct vex_obj *o,
 		  const struct vex_cred *cred, const char *attr,
 		  struct vex_buf *out) VEX_CHECKED;
 
-/* ---- late.c: what the catalog could not take ----------------------------------------------- */
+/* ---- late.c: what the catalog could not take
+ * ----------------------------------------------- */
 
 /* Nodes of files that are gone are dropped now, if that works again. */
 void late_try(struct vex_engine *e);
 
-/* ---- recover.c ---------------------------------------------------------------------------- */
+/* ---- recover.c
+ * ---------------------------------------------------------------------------- */
 
 /* [deep] Settles the intents a crash left: a node that still opens and has a link
  * stays, else it goes. */

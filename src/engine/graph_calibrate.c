@@ -47,7 +47,8 @@ static vex_err find_truth(struct trial *t)
 	for (size_t i = 0; i < t->n && !err; i++)
 		err = vex_topk_new(K, 0, INFINITY, &topk[i]);
 	if (!err)
-		err = vex_flat_search(&t->rows, t->queries, t->n, topk, any, NULL, NULL, &st);
+		err = vex_flat_search(&t->rows, t->queries, t->n, topk, any, NULL, NULL,
+				      &st);
 	for (size_t i = 0; i < t->n; i++) {
 		const struct vex_hit *h;
 
@@ -61,7 +62,8 @@ static vex_err find_truth(struct trial *t)
 }
 
 /* Hits at least as near as the true k-th. */
-static vex_err count(struct trial *t, size_t i, const struct vex_hnsw_query *p, size_t *hits)
+static vex_err count(struct trial *t, size_t i, const struct vex_hnsw_query *p,
+		     size_t *hits)
 {
 	struct vex_scan_stats st = { 0 };
 	const struct vex_hit *h;
@@ -71,8 +73,8 @@ static vex_err count(struct trial *t, size_t i, const struct vex_hnsw_query *p, 
 
 	if (err)
 		return err;
-	err = vex_hnsw_search(t->g->h, &t->rows, t->queries + i * t->rows.dim, p, topk, any,
-			      NULL, &st);
+	err = vex_hnsw_search(t->g->h, &t->rows, t->queries + i * t->rows.dim, p, topk,
+			      any, NULL, &st);
 	h = vex_topk_sorted(topk, &n);
 	for (size_t j = 0; j < n && !err; j++)
 		*hits += h[j].distance <= t->truth[i * K + t->found[i] - 1].distance;
@@ -131,8 +133,8 @@ static uint64_t *in_both(struct graph *g, const struct vex_view *v)
 	return bits;
 }
 
-vex_err graph_calibrate(struct graph *g, const struct vex_view *v, const uint64_t *strangers,
-			size_t n)
+vex_err graph_calibrate(struct graph *g, const struct vex_view *v,
+			const uint64_t *strangers, size_t n)
 {
 	AUTO_FREE float *queries = malloc(n * v->dim * sizeof(*queries));
 	AUTO_FREE struct vex_hit *truth = malloc(n * K * sizeof(*truth));

@@ -15,7 +15,8 @@ static void file_name(const struct graph *g, const char *ending, char out[64])
 	snprintf(out, 64, DIR "/%u.hnsw%s", g->space, ending);
 }
 
-/* ---- loading ------------------------------------------------------------------------- */
+/* ---- loading -------------------------------------------------------------------------
+ */
 
 /* Bits for the nodes of the graph whose rows are the ones they were made of. */
 static vex_err adopt(struct graph *g, const struct vex_view *v, uint64_t lsn)
@@ -49,8 +50,8 @@ vex_err graph_load(struct follow *f, struct graph *g, const struct vex_view *v)
 	vex_err err;
 
 	file_name(g, "", name);
-	AUTO_CLOSE int fd = vex_openat(vex_store_dirfd(f->e->store), name,
-				       O_RDONLY | O_NOFOLLOW, 0);
+	AUTO_CLOSE int fd =
+	    vex_openat(vex_store_dirfd(f->e->store), name, O_RDONLY | O_NOFOLLOW, 0);
 	if (fd < 0)
 		return -errno;
 	err = vex_hnsw_load(g->h, fd, g->space, &lsn);
@@ -66,12 +67,13 @@ vex_err graph_load(struct follow *f, struct graph *g, const struct vex_view *v)
 	return err;
 }
 
-/* ---- saving --------------------------------------------------------------------------- */
+/* ---- saving ---------------------------------------------------------------------------
+ */
 
 static vex_err write_file(struct graph *g, int dirfd, const char *name, uint64_t lsn)
 {
-	AUTO_CLOSE int fd = vex_openat(dirfd, name,
-				       O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
+	AUTO_CLOSE int fd =
+	    vex_openat(dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600);
 	vex_err err;
 
 	if (fd < 0)

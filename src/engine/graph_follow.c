@@ -11,9 +11,9 @@
 
 #define SWEEP_MIN 256u
 #define SWEEP_SHARE 50u /* of the nodes, a part */
-#define WORN_SHARE 3u /* rows gone since the last look, a part of all */
+#define WORN_SHARE 3u   /* rows gone since the last look, a part of all */
 #define CALIBRATE_SHARE 3u
-#define ALONE 512u	/* inserts that are not worth a second thread */
+#define ALONE 512u /* inserts that are not worth a second thread */
 #define THREADS_MAX 16u
 #define STACK ((size_t)256 << 10)
 
@@ -65,7 +65,8 @@ uint64_t graph_pending(struct graph *g, const struct vex_view *v, uint64_t *out)
 	return n;
 }
 
-/* ---- inserting ------------------------------------------------------------------------- */
+/* ---- inserting
+ * ------------------------------------------------------------------------- */
 
 struct batch {
 	struct follow *f;
@@ -86,7 +87,8 @@ static void insert_word(struct batch *b, uint64_t word)
 		if (atomic_load(b->f->stop))
 			err = -EINTR;
 		if (!err)
-			err = vex_hnsw_insert(b->g->h, (uint32_t)slot, vex_view_row(b->v, slot));
+			err = vex_hnsw_insert(b->g->h, (uint32_t)slot,
+					      vex_view_row(b->v, slot));
 		if (err) {
 			atomic_store(&b->err, err);
 			return;
@@ -153,8 +155,9 @@ static vex_err insert_bits(struct follow *f, struct graph *g, const struct vex_v
 }
 
 /* Most of it, then the calibration by the rest, then the rest. */
-static vex_err insert_and_calibrate(struct follow *f, struct graph *g, const struct vex_view *v,
-				    uint64_t *bits, uint64_t words, uint64_t n)
+static vex_err insert_and_calibrate(struct follow *f, struct graph *g,
+				    const struct vex_view *v, uint64_t *bits,
+				    uint64_t words, uint64_t n)
 {
 	uint64_t strangers[STRANGERS_MAX];
 	size_t held = hold_out(bits, words, n, strangers);
@@ -175,7 +178,9 @@ static bool fits(const struct follow *f, const struct graph *g, uint64_t more)
 {
 	uint64_t cap = f->e->index_mem;
 
-	return !cap || f->others + vex_hnsw_estimate(&g->opts, vex_hnsw_nodes(g->h) + more) <= cap;
+	return !cap ||
+	       f->others + vex_hnsw_estimate(&g->opts, vex_hnsw_nodes(g->h) + more) <=
+		   cap;
 }
 
 static vex_err take_in(struct follow *f, struct graph *g, const struct vex_view *v)
@@ -198,7 +203,8 @@ static vex_err take_in(struct follow *f, struct graph *g, const struct vex_view 
 	return insert_and_calibrate(f, g, v, bits, words, n);
 }
 
-/* ---- removing ----------------------------------------------------------------------------- */
+/* ---- removing
+ * ----------------------------------------------------------------------------- */
 
 static vex_err remove_dead(struct graph *g, const struct vex_view *v)
 {
@@ -228,7 +234,8 @@ static bool worn(struct graph *g, const struct vex_view *v)
 	for (uint64_t i = 0; i < g->words; i++) {
 		uint64_t live = i < (v->slots + 63) / 64 ? v->live[i] : 0;
 
-		dead += (uint64_t)__builtin_popcountll(atomic_load(&g->absorbed[i]) & ~live);
+		dead +=
+		    (uint64_t)__builtin_popcountll(atomic_load(&g->absorbed[i]) & ~live);
 	}
 	return dead > SWEEP_MIN && dead > (dead + vex_hnsw_nodes(g->h)) / WORN_SHARE;
 }

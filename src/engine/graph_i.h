@@ -18,20 +18,20 @@
 #define GRAPH_FLOATS_MIN ((uint64_t)4 << 20)
 
 struct graph {
-	struct graph *next; /* graphs.lock */
-	uint32_t space;	    /* id; fixed */
-	uint32_t refs;	    /* graphs.lock */
-	struct vex_hnsw *h; /* replaced (under lock) only before ready */
+	struct graph *next;        /* graphs.lock */
+	uint32_t space;            /* id; fixed */
+	uint32_t refs;             /* graphs.lock */
+	struct vex_hnsw *h;        /* replaced (under lock) only before ready */
 	struct vex_hnsw_opts opts; /* fixed */
 	/* What the thread alone knows: */
-	bool begun;	     /* a file was looked for */
+	bool begun;            /* a file was looked for */
 	uint64_t uncalibrated; /* inserts since the last calibration */
-	uint64_t saved;	     /* where its file stands */
-	uint64_t unsaved;    /* inserts and removes since */
+	uint64_t saved;        /* where its file stands */
+	uint64_t unsaved;      /* inserts and removes since */
 	/* For searches: */
 	_Atomic bool ready;
 	_Atomic uint64_t lsn; /* where the graph stands */
-	_Atomic bool failed; /* no memory: exact from now on */
+	_Atomic bool failed;  /* no memory: exact from now on */
 	pthread_rwlock_t lock;
 	/* guarded by lock: bits set after the insert, cleared by the sweep */
 	_Atomic uint64_t *absorbed;
@@ -39,7 +39,8 @@ struct graph {
 };
 
 struct graphs;
-vex_err graphs_new(struct vex_engine *e, unsigned threads, struct graphs **out) VEX_CHECKED;
+vex_err graphs_new(struct vex_engine *e, unsigned threads,
+		   struct graphs **out) VEX_CHECKED;
 /* Ends the thread; searches are over. */
 void graphs_free(struct graphs *gs);
 /* A reference to the space's graph where it may be searched, or NULL. */
@@ -66,7 +67,8 @@ vex_err graph_room(struct graph *g, uint64_t slots) VEX_CHECKED;
 vex_err graph_settle(struct graph *g) VEX_CHECKED;
 
 /* graph_file.c: -ENOENT, or another error: the graph is to be built. */
-vex_err graph_load(struct follow *f, struct graph *g, const struct vex_view *v) VEX_CHECKED;
+vex_err graph_load(struct follow *f, struct graph *g,
+		   const struct vex_view *v) VEX_CHECKED;
 vex_err graph_save(struct follow *f, struct graph *g) VEX_CHECKED;
 /* The file of a space that is gone. */
 void graph_forget(struct follow *f, const struct graph *g);
@@ -75,8 +77,8 @@ void graph_forget(struct follow *f, const struct graph *g);
  * it for rows of the view that it does not have. */
 #define STRANGERS_MIN 32u
 #define STRANGERS_MAX 128u
-vex_err graph_calibrate(struct graph *g, const struct vex_view *v, const uint64_t *strangers,
-			size_t n) VEX_CHECKED;
+vex_err graph_calibrate(struct graph *g, const struct vex_view *v,
+			const uint64_t *strangers, size_t n) VEX_CHECKED;
 struct vex_rows graph_rows(const struct vex_view *v);
 /* live bits of the view that the graph does not have: their number, in `out`. */
 uint64_t graph_pending(struct graph *g, const struct vex_view *v, uint64_t *out);

@@ -31,7 +31,8 @@ static bool filtered(const struct search *s)
 {
 	const struct vex_query *q = s->q;
 
-	return (q->where && *q->where) || s->under || q->fresh || !q->cred || q->cred->uid;
+	return (q->where && *q->where) || s->under || q->fresh || !q->cred ||
+	       q->cred->uid;
 }
 
 static struct vex_hnsw_query params(const struct search *s, const struct graph *g)
@@ -60,7 +61,8 @@ static vex_err scan_pending(struct search *s, const uint64_t *bits)
 	vex_err err;
 
 	rows.live = bits;
-	err = vex_flat_search(&rows, s->vectors, s->nq, s->topk, verdict_accept, s, NULL, &stats);
+	err = vex_flat_search(&rows, s->vectors, s->nq, s->topk, verdict_accept, s, NULL,
+			      &stats);
 	s->stats.distances += stats.distances;
 	return err;
 }

@@ -21,7 +21,7 @@
 struct graphs {
 	struct follow f;
 	pthread_mutex_t lock;
-	pthread_cond_t wake;	/* the thread: there may be work */
+	pthread_cond_t wake;   /* the thread: there may be work */
 	pthread_cond_t looked; /* waiters: it has looked once more */
 	struct graph *list;
 	_Atomic bool stop;

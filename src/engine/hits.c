@@ -25,7 +25,7 @@ struct builder {
 	size_t nfiles, capfiles;
 	struct memo by_node;   /* index into files */
 	struct memo by_parent; /* the first of each directory; index into files */
-	size_t *texts;       /* of each hit: path, key */
+	size_t *texts;         /* of each hit: path, key */
 	size_t cap;
 };
 

@@ -22,8 +22,8 @@ static vex_err space_add(struct batch *b, const char *name, size_t item, uint32_
 	*s = (struct item_space){ .item = item };
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	err = vex_space_find(b->e->store, name, &s->sp);
-	if (err && (err != -ENODEV || b->e->strict ||
-		    !(item_is_put(b, item) || b->check)))
+	if (err &&
+	    (err != -ENODEV || b->e->strict || !(item_is_put(b, item) || b->check)))
 		return err;
 	s->dim = s->sp ? vex_space_dim(s->sp) : 0;
 	*index = (uint32_t)b->nspaces++;

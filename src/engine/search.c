@@ -82,7 +82,7 @@ static vex_err scan(struct search *s)
 /* By the graph where there is one and it can fill the answer, else by a scan. */
 static vex_err find(struct search *s)
 {
-	bool done;
+	bool done = false;
 	vex_err err = topks_new(s);
 
 	if (!err)

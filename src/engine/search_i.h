@@ -31,9 +31,9 @@ struct search {
 	bool under;      /* only below under_st */
 	struct stat under_st;
 	struct vex_filter *where; /* NULL: none */
-	char *where_value;	  /* room for an xattr; owned */
+	char *where_value;        /* room for an xattr; owned */
 	struct vex_buf where_dir; /* path of a directory node; owned */
-	uint64_t where_parent;	  /* that node; 0: none */
+	uint64_t where_parent;    /* that node; 0: none */
 
 	/* A pass: */
 	struct vex_view view;

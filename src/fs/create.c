@@ -148,8 +148,7 @@ static vex_err create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	vex_err err = making_begin(req, parent, name, &m);
 	if (err)
 		return err;
-	AUTO_CLOSE int fd =
-	    vex_openat(m.dir.fd, name, create_flags(flags), mode & 07777);
+	AUTO_CLOSE int fd = vex_openat(m.dir.fd, name, create_flags(flags), mode & 07777);
 	err = fd < 0 ? -errno : 0;
 	acting_end(&m.as);
 	if (err)

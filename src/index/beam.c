@@ -5,8 +5,8 @@
  */
 #include "beam_i.h"
 
-static inline uint32_t ops_unseen(const uint64_t *seen, const uint32_t *row, uint32_t room,
-				  uint32_t *out)
+static inline uint32_t ops_unseen(const uint64_t *seen, const uint32_t *row,
+				  uint32_t room, uint32_t *out)
 {
 	uint32_t n = 0;
 
@@ -98,8 +98,8 @@ void beam_search(const struct vex_hnsw *h, struct context *c, uint32_t entry,
 	fn(h, c, entry, b);
 }
 
-uint32_t beam_descend(const struct vex_hnsw *h, struct context *c, uint32_t entry, uint32_t from,
-		      uint32_t to)
+uint32_t beam_descend(const struct vex_hnsw *h, struct context *c, uint32_t entry,
+		      uint32_t from, uint32_t to)
 {
 	float best;
 
@@ -113,7 +113,8 @@ uint32_t beam_descend(const struct vex_hnsw *h, struct context *c, uint32_t entr
 
 			moved = false;
 			for (; n < room; n++) {
-				uint32_t id = atomic_load_explicit(&row[n], memory_order_acquire);
+				uint32_t id =
+				    atomic_load_explicit(&row[n], memory_order_acquire);
 
 				if (id == NONE)
 					break;
@@ -121,7 +122,8 @@ uint32_t beam_descend(const struct vex_hnsw *h, struct context *c, uint32_t entr
 				__builtin_prefetch(codes_of(h, id));
 				__builtin_prefetch(codes_of(h, id) + 64);
 			}
-			vex_sq8_distances(&c->q, h->codes.base, h->stride, c->fresh[0], n, c->dist);
+			vex_sq8_distances(&c->q, h->codes.base, h->stride, c->fresh[0], n,
+					  c->dist);
 			c->distances += n;
 			for (uint32_t i = 0; i < n; i++)
 				if (c->dist[i] < best) {

@@ -34,7 +34,8 @@ static uint32_t gather(const struct vex_hnsw *h, struct context *c, uint32_t nod
 {
 	size_t lines = h->stride / 64 < PREFETCH_LINES ? h->stride / 64 : PREFETCH_LINES;
 	uint32_t room, n;
-	const uint32_t *row = (const uint32_t *)(const void *)links_of(h, node, level, &room);
+	const uint32_t *row =
+	    (const uint32_t *)(const void *)links_of(h, node, level, &room);
 	uint64_t *seen = c->seen;
 
 	n = ops_unseen(seen, row, room, out);
@@ -51,7 +52,8 @@ static uint32_t gather(const struct vex_hnsw *h, struct context *c, uint32_t nod
 
 static inline void prefetch_links(const struct vex_hnsw *h, uint32_t node)
 {
-	const char *row = (const char *)h->links0.base + (size_t)node * h->m0 * sizeof(uint32_t);
+	const char *row =
+	    (const char *)h->links0.base + (size_t)node * h->m0 * sizeof(uint32_t);
 
 	for (size_t i = 0; i < h->m0 * sizeof(uint32_t); i += 64)
 		__builtin_prefetch(row + i);

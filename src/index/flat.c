@@ -23,7 +23,7 @@ struct scan {
 	vex_accept_fn accept;
 	void *arg;
 	struct vex_scan_stats stats;
-	float *dots;	/* QUERIES_MAX x BLOCK */
+	float *dots;     /* QUERIES_MAX x BLOCK */
 	double *squares; /* of the queries under way: <q, q> */
 };
 

@@ -2,8 +2,9 @@
 /*
  * The index file of a space, STORE/.vexfs/index/ID.hnsw: a header page, then the five
  * arrays of the graph as they lie in memory, each from a page boundary on, so they can
- * be mapped. Numbers are little-endian (big-endian machines write and read no such files).
- * The file is derived: whatever is wrong with it, it is made again from the slots.
+ * be mapped. Numbers are little-endian (big-endian machines write and read no such
+ * files). The file is derived: whatever is wrong with it, it is made again from the
+ * slots.
  */
 #ifndef VEXFS_INDEX_FORMAT_H
 #define VEXFS_INDEX_FORMAT_H

@@ -75,10 +75,12 @@ uint64_t vex_hnsw_estimate(const struct vex_hnsw_opts *o, uint64_t nodes)
 
 uint64_t vex_hnsw_bytes(const struct vex_hnsw *h)
 {
-	return h->codes.used + h->links0.used + h->places.used + h->levels.used + h->upper.used;
+	return h->codes.used + h->links0.used + h->places.used + h->levels.used +
+	       h->upper.used;
 }
 
-/* ---- room ------------------------------------------------------------------------------ */
+/* ---- room
+ * ------------------------------------------------------------------------------ */
 
 /* Geometric with base m, from a hash of seed and slot: the same each time. */
 static uint32_t level_for(const struct vex_hnsw *h, uint32_t slot)
@@ -162,7 +164,8 @@ static vex_err upper_rows(struct vex_hnsw *h, uint32_t node, uint32_t level)
 	return 0;
 }
 
-/* ---- inserting ---------------------------------------------------------------------------- */
+/* ---- inserting
+ * ---------------------------------------------------------------------------- */
 
 void set_links(struct vex_hnsw *h, uint32_t node, uint32_t level, const uint32_t *ids,
 	       uint32_t n)
@@ -171,7 +174,8 @@ void set_links(struct vex_hnsw *h, uint32_t node, uint32_t level, const uint32_t
 	_Atomic uint32_t *row = links_of(h, node, level, &room);
 
 	for (uint32_t i = 0; i < room; i++)
-		atomic_store_explicit(&row[i], i < n ? ids[i] : NONE, memory_order_release);
+		atomic_store_explicit(&row[i], i < n ? ids[i] : NONE,
+				      memory_order_release);
 }
 
 /* Sorts by distance; a link row is short, and nearly sorted when it was chosen. */
@@ -214,8 +218,8 @@ static bool reselect(struct vex_hnsw *h, struct context *c, uint32_t node, uint3
 	return false;
 }
 
-static bool link_back(struct vex_hnsw *h, struct context *c, uint32_t node, uint32_t level,
-		      uint32_t more)
+static bool link_back(struct vex_hnsw *h, struct context *c, uint32_t node,
+		      uint32_t level, uint32_t more)
 {
 	uint32_t room, n = 0;
 	bool linked = true;
@@ -248,10 +252,10 @@ static void drop_gone(const struct vex_hnsw *h, struct pool *p)
 	p->n = n;
 }
 
-/* Returns the node nearest to it, where the next layer starts; *links grows by what it was
- * given. */
-static uint32_t connect(struct vex_hnsw *h, struct context *c, uint32_t slot, uint32_t level,
-			uint32_t entry, uint32_t *links)
+/* Returns the node nearest to it, where the next layer starts; *links grows by what it
+ * was given. */
+static uint32_t connect(struct vex_hnsw *h, struct context *c, uint32_t slot,
+			uint32_t level, uint32_t entry, uint32_t *links)
 {
 	struct beam b = { .level = level, .ef = h->ef_construction, .widen = -1 };
 	uint32_t n, ids[256], nearest, linked = 0;
@@ -290,13 +294,15 @@ static bool first_node(struct vex_hnsw *h, uint32_t slot, uint32_t level)
 {
 	uint64_t empty = NONE;
 
-	return atomic_compare_exchange_strong(&h->entry, &empty, (uint64_t)level << 32 | slot);
+	return atomic_compare_exchange_strong(&h->entry, &empty,
+					      (uint64_t)level << 32 | slot);
 }
 
 static void link_in(struct vex_hnsw *h, struct context *c, uint32_t slot, uint32_t level)
 {
 	uint64_t e = h->entry;
-	uint32_t was_top = (uint32_t)(e >> 32), top = was_top, node = (uint32_t)e, links = 0;
+	uint32_t was_top = (uint32_t)(e >> 32), top = was_top, node = (uint32_t)e,
+		 links = 0;
 
 	vex_sq8_query_rec(h->metric, codes_of(h, slot), h->dim, c->query, &c->q);
 	if (top > level)
@@ -394,7 +400,8 @@ uint64_t vex_hnsw_removed(const struct vex_hnsw *h)
 	return h->removed;
 }
 
-/* ---- searching ----------------------------------------------------------------------------- */
+/* ---- searching
+ * ----------------------------------------------------------------------------- */
 
 static const float *row_of(const struct vex_rows *r, uint64_t slot)
 {
@@ -452,7 +459,9 @@ static vex_err search_locked(struct vex_hnsw *h, const struct vex_rows *rows,
 			     struct vex_topk *topk, vex_accept_fn accept, void *arg,
 			     struct vex_scan_stats *stats)
 {
-	struct beam b = { .ef = p->ef > p->k ? p->ef : p->k, .k = p->k, .widen = p->widen };
+	struct beam b = { .ef = p->ef > p->k ? p->ef : p->k,
+			  .k = p->k,
+			  .widen = p->widen };
 	uint64_t e = h->entry;
 	uint32_t node = (uint32_t)e, n;
 	struct context *c;
@@ -474,9 +483,10 @@ static vex_err search_locked(struct vex_hnsw *h, const struct vex_rows *rows,
 	return err;
 }
 
-vex_err vex_hnsw_search(struct vex_hnsw *h, const struct vex_rows *rows, const float *query,
-			const struct vex_hnsw_query *p, struct vex_topk *topk,
-			vex_accept_fn accept, void *arg, struct vex_scan_stats *stats)
+vex_err vex_hnsw_search(struct vex_hnsw *h, const struct vex_rows *rows,
+			const float *query, const struct vex_hnsw_query *p,
+			struct vex_topk *topk, vex_accept_fn accept, void *arg,
+			struct vex_scan_stats *stats)
 {
 	vex_err err;
 

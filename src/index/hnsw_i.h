@@ -10,10 +10,11 @@
  *
  * Concurrency. `graph` is held for reading by searches and inserts, for writing only
  * while the arrays move. `life` is held for reading by inserts and removes, for writing
- * by a sweep; it comes before graph. Link rows are changed under the node's stripe of `locks`, one
- * stripe at a time, and read without: a reader may see a row half changed, that is, a
- * mix of old and new neighbours, each of which is or was a node. Records are written
- * before the first link to their node is (release), and not changed while it is linked.
+ * by a sweep; it comes before graph. Link rows are changed under the node's stripe of
+ * `locks`, one stripe at a time, and read without: a reader may see a row half changed,
+ * that is, a mix of old and new neighbours, each of which is or was a node. Records are
+ * written before the first link to their node is (release), and not changed while it is
+ * linked.
  */
 #ifndef VEXFS_HNSW_I_H
 #define VEXFS_HNSW_I_H
@@ -61,13 +62,15 @@ struct vex_hnsw {
 	pthread_spinlock_t locks[LOCKS];
 
 	pthread_mutex_t entry_lock; /* raising the entry */
-	_Atomic uint64_t entry;	    /* level << 32 | node; NONE node: empty */
+	_Atomic uint64_t entry;     /* level << 32 | node; NONE node: empty */
 
 	_Atomic uint32_t upper_used; /* rows handed out */
 	_Atomic uint64_t nodes, removed;
-	_Atomic uint32_t widen; /* bits of the float; kept for the user, and in the file */
+	_Atomic uint32_t
+	    widen; /* bits of the float; kept for the user, and in the file */
 
-	/* rows of upper layers that are free again, by number of layers; under entry_lock: */
+	/* rows of upper layers that are free again, by number of layers; under
+	 * entry_lock: */
 	struct spare *spare[LEVELS];
 
 	pthread_mutex_t contexts_lock;
@@ -80,8 +83,8 @@ static inline uint8_t *codes_of(const struct vex_hnsw *h, uint32_t node)
 }
 
 /* Row of links of a node; *n: its room. */
-static inline _Atomic uint32_t *links_of(const struct vex_hnsw *h, uint32_t node, uint32_t level,
-					 uint32_t *n)
+static inline _Atomic uint32_t *links_of(const struct vex_hnsw *h, uint32_t node,
+					 uint32_t level, uint32_t *n)
 {
 	const uint32_t *place = (const uint32_t *)(const void *)h->places.base;
 
@@ -142,36 +145,40 @@ void context_put(struct vex_hnsw *h, struct context *c);
 void context_forget(struct context *c); /* nothing seen any more */
 void contexts_free(struct vex_hnsw *h);
 
-/* ---- beam.c -------------------------------------------------------------------------- */
+/* ---- beam.c --------------------------------------------------------------------------
+ */
 
 struct beam {
 	uint32_t level, ef;
-	uint32_t k;   /* with `widen`: hits that matter */
-	float widen;  /* stop at candidates beyond (1 + widen) x the k-th; <0: ef alone */
+	uint32_t k;  /* with `widen`: hits that matter */
+	float widen; /* stop at candidates beyond (1 + widen) x the k-th; <0: ef alone */
 };
 /* Nearest nodes to c->q from `entry`, into c->pool. Graph held for reading. */
 void beam_search(const struct vex_hnsw *h, struct context *c, uint32_t entry,
 		 const struct beam *b);
 /* One nearest, by steps downhill, from level `from` down to `to` (inclusive). */
-uint32_t beam_descend(const struct vex_hnsw *h, struct context *c, uint32_t entry, uint32_t from,
-		      uint32_t to);
+uint32_t beam_descend(const struct vex_hnsw *h, struct context *c, uint32_t entry,
+		      uint32_t from, uint32_t to);
 
-/* ---- select.c ----------------------------------------------------------------------------- */
+/* ---- select.c
+ * ----------------------------------------------------------------------------- */
 
 /* Chooses at most `want` of n candidates (nearest first, with their distances to the
  * node) by the heuristic of the paper, algorithm 4: one nearer to a chosen one than to
  * the node is left out. Result in c->chosen; returns how many. */
-uint32_t select_neighbours(const struct vex_hnsw *h, struct context *c, const uint32_t *id,
-			   const float *dist, uint32_t n, uint32_t want);
+uint32_t select_neighbours(const struct vex_hnsw *h, struct context *c,
+			   const uint32_t *id, const float *dist, uint32_t n,
+			   uint32_t want);
 
-
-/* ---- hnsw.c ----------------------------------------------------------------------------------- */
+/* ---- hnsw.c
+ * ----------------------------------------------------------------------------------- */
 
 void set_links(struct vex_hnsw *h, uint32_t node, uint32_t level, const uint32_t *ids,
 	       uint32_t n);
 void sort_by_distance(uint32_t *id, float *dist, uint32_t n);
 
-/* ---- reach.c ------------------------------------------------------------------------------------ */
+/* ---- reach.c
+ * ------------------------------------------------------------------------------------ */
 
 /*
  * Makes `from` link to `node`, whatever its row holds: the neighbour that has to give way

@@ -20,7 +20,8 @@ static bool get(const uint64_t *bits, uint32_t i)
 }
 
 /* Everything that `from` leads to, itself included. queue: room for cap nodes. */
-static void flood(const struct vex_hnsw *h, uint32_t from, uint64_t *bits, uint32_t *queue)
+static void flood(const struct vex_hnsw *h, uint32_t from, uint64_t *bits,
+		  uint32_t *queue)
 {
 	uint32_t head = 0, tail = 0;
 
@@ -58,7 +59,8 @@ vex_err reach_bits(const struct vex_hnsw *h, uint64_t **bits)
 }
 
 /* First free place of a row, or its last; or where the link already is. */
-static _Atomic uint32_t *place_in(struct vex_hnsw *h, uint32_t node, uint32_t level, uint32_t link)
+static _Atomic uint32_t *place_in(struct vex_hnsw *h, uint32_t node, uint32_t level,
+				  uint32_t link)
 {
 	uint32_t room, n = 0;
 	_Atomic uint32_t *row = links_of(h, node, level, &room);
@@ -87,8 +89,8 @@ void link_splice(struct vex_hnsw *h, uint32_t from, uint32_t node, uint32_t leve
 }
 
 /* Of what a search from `from` finds, the nearest that is reached. */
-static uint32_t first_reached(struct vex_hnsw *h, struct context *c, uint32_t node, uint32_t from,
-			      const uint64_t *bits)
+static uint32_t first_reached(struct vex_hnsw *h, struct context *c, uint32_t node,
+			      uint32_t from, const uint64_t *bits)
 {
 	struct beam b = { .level = 0, .ef = h->ef_construction, .widen = -1 };
 
@@ -115,7 +117,8 @@ static uint32_t nearest_reached(struct vex_hnsw *h, struct context *c, uint32_t 
 	if (top)
 		from = beam_descend(h, c, entry, top, 1);
 	found = first_reached(h, c, node, from, bits);
-	return found == NONE && from != entry ? first_reached(h, c, node, entry, bits) : found;
+	return found == NONE && from != entry ? first_reached(h, c, node, entry, bits)
+					      : found;
 }
 
 vex_err reach_all(struct vex_hnsw *h, struct context *c, uint64_t *unreached)
@@ -159,7 +162,8 @@ vex_err vex_hnsw_connect(struct vex_hnsw *h)
 	return err;
 }
 
-/* ---- the validator ------------------------------------------------------------------- */
+/* ---- the validator -------------------------------------------------------------------
+ */
 
 static uint64_t check_row(const struct vex_hnsw *h, uint32_t node, uint32_t level,
 			  uint64_t *seen)

@@ -18,11 +18,12 @@ static vex_err reserve(struct region *r, size_t bytes)
 
 	while (want < bytes * 4)
 		want *= 2;
-	p = mmap(NULL, want, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	p = mmap(NULL, want, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		 0);
 	if (p == MAP_FAILED)
 		return -ENOMEM;
-	if (r->used && mremap(r->base, r->used, r->used, MREMAP_MAYMOVE | MREMAP_FIXED, p) ==
-			       MAP_FAILED) {
+	if (r->used && mremap(r->base, r->used, r->used, MREMAP_MAYMOVE | MREMAP_FIXED,
+			      p) == MAP_FAILED) {
 		munmap(p, want);
 		return -ENOMEM;
 	}
@@ -54,7 +55,8 @@ vex_err region_grow(struct region *r, size_t bytes)
 
 vex_err region_map(struct region *r, int fd, uint64_t offset, uint64_t bytes)
 {
-	/* Whole steps, so that growing goes on behind it; the last pages are anonymous. */
+	/* Whole steps, so that growing goes on behind it; the last pages are anonymous.
+	 */
 	size_t used = (bytes + STEP - 1) & ~(STEP - 1);
 	vex_err err;
 
@@ -63,10 +65,9 @@ vex_err region_map(struct region *r, int fd, uint64_t offset, uint64_t bytes)
 	err = region_grow(r, used);
 	if (err)
 		return err;
-	if (mmap(r->base, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd,
-		 (off_t)offset) == MAP_FAILED)
-		return -errno;
-	return 0;
+	void *at = mmap(r->base, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
+			fd, (off_t)offset);
+	return at == MAP_FAILED ? -errno : 0;
 }
 
 void region_free(struct region *r)

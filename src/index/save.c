@@ -12,13 +12,14 @@
 
 static struct region *region_of(struct vex_hnsw *h, unsigned i)
 {
-	struct region *const r[HNSW_SECTIONS] = { &h->codes, &h->links0, &h->places, &h->levels,
-						  &h->upper };
+	struct region *const r[HNSW_SECTIONS] = { &h->codes, &h->links0, &h->places,
+						  &h->levels, &h->upper };
 
 	return r[i];
 }
 
-static uint64_t bytes_of(const struct vex_hnsw *h, uint32_t cap, uint32_t upper, unsigned i)
+static uint64_t bytes_of(const struct vex_hnsw *h, uint32_t cap, uint32_t upper,
+			 unsigned i)
 {
 	const uint64_t bytes[HNSW_SECTIONS] = {
 		(uint64_t)cap * h->stride,
@@ -101,15 +102,17 @@ vex_err vex_hnsw_save(struct vex_hnsw *h, int fd, uint32_t space, uint64_t lsn)
 	return err;
 }
 
-/* ---- reading -------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------
+ */
 
-static bool header_fits(const struct vex_hnsw *h, const struct hnsw_header *d, uint32_t space,
-			uint64_t size)
+static bool header_fits(const struct vex_hnsw *h, const struct hnsw_header *d,
+			uint32_t space, uint64_t size)
 {
-	if (d->magic != HNSW_MAGIC || d->version != HNSW_VERSION || d->sum != header_sum(d))
+	if (d->magic != HNSW_MAGIC || d->version != HNSW_VERSION ||
+	    d->sum != header_sum(d))
 		return false;
-	if (d->space != space || d->metric != h->metric || d->dim != h->dim || d->m != h->m ||
-	    d->seed != h->seed)
+	if (d->space != space || d->metric != h->metric || d->dim != h->dim ||
+	    d->m != h->m || d->seed != h->seed)
 		return false;
 	if ((uint32_t)d->entry != NONE &&
 	    ((uint32_t)d->entry >= d->cap || d->entry >> 32 >= LEVELS))
@@ -117,8 +120,9 @@ static bool header_fits(const struct vex_hnsw *h, const struct hnsw_header *d, u
 	for (unsigned i = 0; i < HNSW_SECTIONS; i++) {
 		const struct hnsw_section *s = &d->section[i];
 
-		if (s->bytes != bytes_of(h, d->cap, d->upper_used, i) || s->offset % HNSW_PAGE ||
-		    s->offset > size || page_up(s->bytes) > size - s->offset)
+		if (s->bytes != bytes_of(h, d->cap, d->upper_used, i) ||
+		    s->offset % HNSW_PAGE || s->offset > size ||
+		    page_up(s->bytes) > size - s->offset)
 			return false;
 	}
 	return true;

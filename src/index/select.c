@@ -7,8 +7,8 @@
 #include "hnsw_i.h"
 
 /* Whether a taken neighbour is nearer to the candidate than the node is. */
-static bool shadowed(const struct vex_hnsw *h, struct context *c, uint32_t candidate, float dist,
-		     uint32_t ntaken)
+static bool shadowed(const struct vex_hnsw *h, struct context *c, uint32_t candidate,
+		     float dist, uint32_t ntaken)
 {
 	struct vex_sq8_query q;
 
@@ -18,7 +18,8 @@ static bool shadowed(const struct vex_hnsw *h, struct context *c, uint32_t candi
 	for (uint32_t i = 0; i < ntaken; i += 8) {
 		uint32_t n = ntaken - i < 8 ? ntaken - i : 8;
 
-		vex_sq8_distances(&q, h->codes.base, h->stride, c->chosen + i, n, c->dist);
+		vex_sq8_distances(&q, h->codes.base, h->stride, c->chosen + i, n,
+				  c->dist);
 		c->distances += n;
 		for (uint32_t j = 0; j < n; j++)
 			if (c->dist[j] < dist)
@@ -27,8 +28,9 @@ static bool shadowed(const struct vex_hnsw *h, struct context *c, uint32_t candi
 	return false;
 }
 
-uint32_t select_neighbours(const struct vex_hnsw *h, struct context *c, const uint32_t *id,
-			   const float *dist, uint32_t n, uint32_t want)
+uint32_t select_neighbours(const struct vex_hnsw *h, struct context *c,
+			   const uint32_t *id, const float *dist, uint32_t n,
+			   uint32_t want)
 {
 	uint32_t taken = 0, equal = 0;
 
@@ -36,8 +38,8 @@ uint32_t select_neighbours(const struct vex_hnsw *h, struct context *c, const ui
 		uint32_t node = id[i] & ~EXPANDED;
 		bool same = i == 0 || dist[i] <= dist[0];
 
-		/* Among many equal vectors half the row is for the others: else they would
-		 * link to nobody but each other. */
+		/* Among many equal vectors half the row is for the others: else they
+		 * would link to nobody but each other. */
 		if (same && equal >= want / 2)
 			continue;
 		if (shadowed(h, c, node, dist[i], taken))

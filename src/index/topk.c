@@ -2,10 +2,10 @@
 /*
  * vex_topk: the best hits of one query: a bounded max-heap by (distance, slot), beside a
  * hash of how many hits each group has. A group is a file, with a share of per_file hits;
- * where any number of rows of a file may be hits, it is the slot, with a share of one, for
- * several rows of one query may offer the same slot. So new groups cost nothing. A group
- * that has its share gives up its own worst hit, found by a scan of the heap: rare, for
- * it takes a group that fills its share and then improves on it.
+ * where any number of rows of a file may be hits, it is the slot, with a share of one,
+ * for several rows of one query may offer the same slot. So new groups cost nothing. A
+ * group that has its share gives up its own worst hit, found by a scan of the heap: rare,
+ * for it takes a group that fills its share and then improves on it.
  *
  * Storage grows by doubling up to k, so a range search (k of a million) that finds
  * little stays small.
@@ -25,7 +25,7 @@ struct vex_topk {
 	struct vex_hit *heap; /* worst first */
 	size_t n, cap;
 	struct count *counts; /* open addressing */
-	size_t ncounts;	      /* a power of two, at least twice the groups in it */
+	size_t ncounts;       /* a power of two, at least twice the groups in it */
 	size_t groups;
 };
 

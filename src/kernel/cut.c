@@ -97,18 +97,21 @@ mask_avx2(const struct vex_cut *cut, const float *dots, const float *norms, unsi
 		__m256 least = _mm256_fmadd_ps(_mm256_fmadd_ps(c, v, b), v, a);
 		__m256 off = _mm256_cmp_ps(d, least, _CMP_LT_OQ);
 
-		off = _mm256_and_ps(off, _mm256_cmp_ps(_mm256_andnot_ps(sign, d), big, _CMP_LE_OQ));
-		off = _mm256_and_ps(off,
-				    _mm256_cmp_ps(_mm256_andnot_ps(sign, least), big, _CMP_LE_OQ));
+		off = _mm256_and_ps(
+		    off, _mm256_cmp_ps(_mm256_andnot_ps(sign, d), big, _CMP_LE_OQ));
+		off = _mm256_and_ps(
+		    off, _mm256_cmp_ps(_mm256_andnot_ps(sign, least), big, _CMP_LE_OQ));
 		mask |= (uint64_t)(uint8_t)~_mm256_movemask_ps(off) << i;
 	}
 	if (whole < n)
-		mask |= vex_cut_mask_scalar(cut, dots + whole, norms + whole, n - whole) << whole;
+		mask |= vex_cut_mask_scalar(cut, dots + whole, norms + whole, n - whole)
+			<< whole;
 	return mask;
 }
 #endif
 
-typedef uint64_t (*mask_fn)(const struct vex_cut *, const float *, const float *, unsigned);
+typedef uint64_t (*mask_fn)(const struct vex_cut *, const float *, const float *,
+			    unsigned);
 
 static mask_fn choose(void)
 {

@@ -41,7 +41,8 @@ CLONES static double dot(const float *a, const float *b, uint32_t n)
 }
 
 /* <a, b> and, beside it, <b, b>: one pass over b. */
-CLONES static double dot_and_square(const float *a, const float *b, uint32_t n, double *bb)
+CLONES static double dot_and_square(const float *a, const float *b, uint32_t n,
+				    double *bb)
 {
 	double s[LANES] = { 0 }, t[LANES] = { 0 };
 	uint32_t i = 0;

@@ -113,8 +113,8 @@ void vex_sq8_query(enum vex_metric metric, const float *v, uint32_t dim, int8_t 
 	query_finish(metric, dim, room, tail_of(metric, scale, squares), q);
 }
 
-void vex_sq8_query_rec(enum vex_metric metric, const uint8_t *rec, uint32_t dim, int8_t *room,
-		       struct vex_sq8_query *q)
+void vex_sq8_query_rec(enum vex_metric metric, const uint8_t *rec, uint32_t dim,
+		       int8_t *room, struct vex_sq8_query *q)
 {
 	struct tail t;
 
@@ -153,11 +153,14 @@ void vex_sq8_distances_scalar(const struct vex_sq8_query *q, const uint8_t *base
 __attribute__((target("avx512f,avx512vnni"))) static inline __m128i
 reduce4(__m512i a, __m512i b, __m512i c, __m512i d)
 {
-	__m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-	__m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+	__m512i ab =
+	    _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+	__m512i cd =
+	    _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
 	__m512i s = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd),
 				     _mm512_unpackhi_epi64(ab, cd));
-	__m256i h = _mm256_add_epi32(_mm512_castsi512_si256(s), _mm512_extracti64x4_epi64(s, 1));
+	__m256i h =
+	    _mm256_add_epi32(_mm512_castsi512_si256(s), _mm512_extracti64x4_epi64(s, 1));
 
 	return _mm_add_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
 }
@@ -197,8 +200,8 @@ distances_avx512(const struct vex_sq8_query *q, const uint8_t *base, size_t stri
 }
 
 /* 32 codes widened to 16 bits: VPMADDUBSW would saturate. */
-__attribute__((target("avx2"))) static inline __m256i madd32(__m256i sum, const uint8_t *r,
-							     const int8_t *c)
+__attribute__((target("avx2"))) static inline __m256i
+madd32(__m256i sum, const uint8_t *r, const int8_t *c)
 {
 	__m256i u = _mm256_load_si256((const __m256i *)(const void *)r);
 	__m256i s = _mm256_load_si256((const __m256i *)(const void *)c);
@@ -222,7 +225,8 @@ distances_avx2(const struct vex_sq8_query *q, const uint8_t *base, size_t stride
 
 		for (uint32_t j = 0; j < 2 * q->blocks; j++)
 			s = madd32(s, rec + 32 * j, q->codes + 32 * j);
-		h = _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+		h = _mm_add_epi32(_mm256_castsi256_si128(s),
+				  _mm256_extracti128_si256(s, 1));
 		h = _mm_add_epi32(h, _mm_shuffle_epi32(h, 0x4e));
 		h = _mm_add_epi32(h, _mm_shuffle_epi32(h, 0xb1));
 		out[i] = finish(q, rec, _mm_cvtsi128_si32(h));

@@ -382,7 +382,7 @@ struct writer {
 	uint64_t purge_at; /* attachments of dropped spaces above this */
 	bool purging;
 	bool purge_again; /* it failed: at the next sync that succeeds */
-	bool squeezed; /* the reserve was used: checkpoint at the next chance */
+	bool squeezed;    /* the reserve was used: checkpoint at the next chance */
 	struct effect *fx;
 	size_t nfx, fxsize;
 	struct fmt_rec recs[RECS_MAX]; /* scratch */

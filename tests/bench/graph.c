@@ -50,8 +50,8 @@ static struct queries read_queries(const char *path)
 }
 
 /* Distances of the hits, nearest first; returns how many. */
-static uint32_t search(int fd, const char *space, const float *v, uint32_t dim, uint32_t ef,
-		       uint32_t flags, float *out, char plan[16])
+static uint32_t search(int fd, const char *space, const float *v, uint32_t dim,
+		       uint32_t ef, uint32_t flags, float *out, char plan[16])
 {
 	static struct vexfs_search s;
 	uint32_t size = VEXFS_SEARCH_HEAD + 4096 + dim * 4, at = 0;
@@ -92,8 +92,10 @@ static double daemon_cpu_us(uint64_t pid)
 
 	snprintf(path, sizeof(path), "/proc/%llu/stat", (unsigned long long)pid);
 	f = fopen(path, "re");
-	if (!f || fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu",
-			 &user, &system) != 2)
+	if (!f ||
+	    fscanf(f,
+		   "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu",
+		   &user, &system) != 2)
 		fail(path);
 	fclose(f);
 	return (double)(user + system) * 1e6 / (double)sysconf(_SC_CLK_TCK);
@@ -115,15 +117,16 @@ static void sweep(int fd, const char *space, const struct queries *q, const floa
 	cpu = process_cpu_us() + daemon_cpu_us(pid);
 	for (uint32_t i = 0; i < q->n; i++, w++) {
 		double start = now_us();
-		uint32_t n = search(fd, space, q->v + (size_t)i * q->dim, q->dim, ef, 0, d, plan);
+		uint32_t n =
+		    search(fd, space, q->v + (size_t)i * q->dim, q->dim, ef, 0, d, plan);
 
 		*w = now_us() - start;
 		for (uint32_t j = 0; j < n; j++)
 			hits += d[j] <= kth[i];
 	}
 	cpu = process_cpu_us() + daemon_cpu_us(pid) - cpu;
-	printf("%u %.4f %.1f %.1f %.1f\n", ef, (double)hits / ((double)K * q->n), percentile(wall, q->n, 0.5),
-	       percentile(wall, q->n, 0.99), cpu / q->n);
+	printf("%u %.4f %.1f %.1f %.1f\n", ef, (double)hits / ((double)K * q->n),
+	       percentile(wall, q->n, 0.5), percentile(wall, q->n, 0.99), cpu / q->n);
 	fflush(stdout);
 }
 

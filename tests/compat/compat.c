@@ -116,7 +116,8 @@ int main(int argc, char **argv)
 		n[r]++;
 		fprintf(stderr, "[%s] %s\n", words[r], name);
 	}
-	printf("[====] Synthesis: Tested: %d | Passing: %d | Failing: %d | Crashing: %d\n",
-	       n[0] + n[1] + n[2], n[0], n[1], n[2]);
+	printf(
+	    "[====] Synthesis: Tested: %d | Passing: %d | Failing: %d | Crashing: %d\n",
+	    n[0] + n[1] + n[2], n[0], n[1], n[2]);
 	return n[1] || n[2];
 }

@@ -328,8 +328,7 @@ OTEST(as_an_ordinary_user)
 			   vm_bin("vexfs"), vm_bin("vexfs")),
 		     0);
 	if (vm_sh(&m, 60,
-		  "cp %s $P/vexfs && chmod 755 $P/vexfs && "
-		  AS_NOBODY "$P/vexfs $S $M",
+		  "cp %s $P/vexfs && chmod 755 $P/vexfs && " AS_NOBODY "$P/vexfs $S $M",
 		  vm_bin("vexfs")))
 		cr_skip_test("users cannot mount here");
 	/* root itself is kept out, as FUSE has it. */
@@ -342,9 +341,9 @@ OTEST(as_an_ordinary_user)
 			   "test $(stat -c %%u g) = 65534'"),
 		     0);
 	char *text;
-	cr_assert_eq(vm_sh_out(&m, 10, &text,
-			       AS_NOBODY "grep -o 'pid.*[0-9]' $M/.vexfs/status"),
-		     0);
+	cr_assert_eq(
+	    vm_sh_out(&m, 10, &text, AS_NOBODY "grep -o 'pid.*[0-9]' $M/.vexfs/status"),
+	    0);
 	/* fusermount3 lets users unmount what /etc/mtab lists; some chroots lack it. */
 	if (access("/etc/mtab", R_OK))
 		cr_assert(umount2(m.mnt, 0) == 0);

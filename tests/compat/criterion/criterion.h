@@ -45,35 +45,35 @@ void compat_add_suite(struct compat_suite *s);
 _Noreturn void compat_abort(void);
 void compat_skip(void) __attribute__((noreturn));
 void compat_failed(const char *file, int line, const char *expr, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
+    __attribute__((format(printf, 4, 5)));
 
-#define Test(S, N, ...)                                                                \
-	static void S##_##N##_run(void);                                               \
-	static const struct compat_extra S##_##N##_extra = { 0, __VA_ARGS__ };         \
-	static struct compat_test S##_##N##_test = { #S, #N, S##_##N##_run,            \
-						     &S##_##N##_extra, NULL };         \
-	__attribute__((constructor)) static void S##_##N##_add(void)                   \
-	{                                                                              \
-		compat_add_test(&S##_##N##_test);                                      \
-	}                                                                              \
+#define Test(S, N, ...)                                                                  \
+	static void S##_##N##_run(void);                                                 \
+	static const struct compat_extra S##_##N##_extra = { 0, __VA_ARGS__ };           \
+	static struct compat_test S##_##N##_test = { #S, #N, S##_##N##_run,              \
+						     &S##_##N##_extra, NULL };           \
+	__attribute__((constructor)) static void S##_##N##_add(void)                     \
+	{                                                                                \
+		compat_add_test(&S##_##N##_test);                                        \
+	}                                                                                \
 	static void S##_##N##_run(void)
 
-#define TestSuite(S, ...)                                                              \
-	static const struct compat_extra S##_suite_extra = { 0, __VA_ARGS__ };         \
-	static struct compat_suite S##_suite = { #S, &S##_suite_extra, NULL };         \
-	__attribute__((constructor)) static void S##_suite_add(void)                   \
-	{                                                                              \
-		compat_add_suite(&S##_suite);                                          \
-	}                                                                              \
+#define TestSuite(S, ...)                                                                \
+	static const struct compat_extra S##_suite_extra = { 0, __VA_ARGS__ };           \
+	static struct compat_suite S##_suite = { #S, &S##_suite_extra, NULL };           \
+	__attribute__((constructor)) static void S##_suite_add(void)                     \
+	{                                                                                \
+		compat_add_suite(&S##_suite);                                            \
+	}                                                                                \
 	struct compat_extra /* swallows the semicolon */
 
-#define compat_check(fatal, cond, text, ...)                                           \
-	do {                                                                           \
-		if (!(cond)) {                                                         \
-			compat_failed(__FILE__, __LINE__, text, " " __VA_ARGS__);      \
-			if (fatal)                                                     \
-				compat_abort();                                        \
-		}                                                                      \
+#define compat_check(fatal, cond, text, ...)                                             \
+	do {                                                                             \
+		if (!(cond)) {                                                           \
+			compat_failed(__FILE__, __LINE__, text, " " __VA_ARGS__);        \
+			if (fatal)                                                       \
+				compat_abort();                                          \
+		}                                                                        \
 	} while (0)
 
 #define cr_assert(c, ...) compat_check(1, c, #c, __VA_ARGS__)
@@ -98,23 +98,23 @@ void compat_failed(const char *file, int line, const char *expr, const char *fmt
 #define cr_assert_not_null(p, ...) compat_check(1, (p), #p " is not null", __VA_ARGS__)
 #define cr_expect_null(p, ...) compat_check(0, !(p), #p " is null", __VA_ARGS__)
 #define cr_expect_not_null(p, ...) compat_check(0, (p), #p " is not null", __VA_ARGS__)
-#define cr_assert_str_eq(a, b, ...)                                                    \
+#define cr_assert_str_eq(a, b, ...)                                                      \
 	compat_check(1, !strcmp(a, b), #a " is " #b, __VA_ARGS__)
-#define cr_expect_str_eq(a, b, ...)                                                    \
+#define cr_expect_str_eq(a, b, ...)                                                      \
 	compat_check(0, !strcmp(a, b), #a " is " #b, __VA_ARGS__)
-#define cr_assert_str_neq(a, b, ...)                                                   \
+#define cr_assert_str_neq(a, b, ...)                                                     \
 	compat_check(1, strcmp(a, b), #a " is not " #b, __VA_ARGS__)
-#define cr_assert_arr_eq(a, b, n, ...)                                                 \
+#define cr_assert_arr_eq(a, b, n, ...)                                                   \
 	compat_check(1, !memcmp(a, b, n), #a " equals " #b, __VA_ARGS__)
-#define cr_expect_arr_eq(a, b, n, ...)                                                 \
+#define cr_expect_arr_eq(a, b, n, ...)                                                   \
 	compat_check(0, !memcmp(a, b, n), #a " equals " #b, __VA_ARGS__)
-#define cr_assert_arr_neq(a, b, n, ...)                                                \
+#define cr_assert_arr_neq(a, b, n, ...)                                                  \
 	compat_check(1, memcmp(a, b, n), #a " differs from " #b, __VA_ARGS__)
-#define cr_assert_float_eq(a, b, e, ...)                                               \
-	compat_check(1, (a) - (b) <= (e) && (b) - (a) <= (e), #a " is about " #b,      \
+#define cr_assert_float_eq(a, b, e, ...)                                                 \
+	compat_check(1, (a) - (b) <= (e) && (b) - (a) <= (e), #a " is about " #b,        \
 		     __VA_ARGS__)
-#define cr_expect_float_eq(a, b, e, ...)                                               \
-	compat_check(0, (a) - (b) <= (e) && (b) - (a) <= (e), #a " is about " #b,      \
+#define cr_expect_float_eq(a, b, e, ...)                                                 \
+	compat_check(0, (a) - (b) <= (e) && (b) - (a) <= (e), #a " is about " #b,        \
 		     __VA_ARGS__)
 #define cr_log_info(...) compat_log(__VA_ARGS__)
 #define cr_log_warn(...) compat_log(__VA_ARGS__)

@@ -24,9 +24,10 @@ Test(base, json_strings)
 	json_is("gr\xc3\xbc\xc3\x9f", 6, "\"gr\xc3\xbc\xc3\x9f\"");
 	json_is("\xff\xc3", 2, "\"\\udcff\\udcc3\"");
 	json_is("\xed\xa0\x80", 3, "\"\\udced\\udca0\\udc80\""); /* a surrogate */
-	json_is("\xc0\xaf", 2, "\"\\udcc0\\udcaf\"");		/* overlong */
+	json_is("\xc0\xaf", 2, "\"\\udcc0\\udcaf\"");            /* overlong */
 	json_is("\xf0\x9f\x98\x80", 4, "\"\xf0\x9f\x98\x80\"");
-	json_is("\xf4\x90\x80\x80", 4, "\"\\udcf4\\udc90\\udc80\\udc80\""); /* past U+10FFFF */
+	json_is("\xf4\x90\x80\x80", 4,
+		"\"\\udcf4\\udc90\\udc80\\udc80\""); /* past U+10FFFF */
 }
 
 Test(base, buf_cap_sticks)
@@ -97,8 +98,8 @@ static void *hammer(void *arg)
 	struct nested *x = arg;
 
 	for (int i = 0; i < 2000; i++)
-		if (vex_pool_call(x->pool, i % 2 ? add_one : nest, i % 2 ? (void *)&x->n : x) !=
-		    -EDOM)
+		if (vex_pool_call(x->pool, i % 2 ? add_one : nest,
+				  i % 2 ? (void *)&x->n : x) != -EDOM)
 			abort();
 	return NULL;
 }

@@ -250,9 +250,9 @@ Test(control_search, every_flag_bit_alone)
 		int want = 0;
 
 		s->flags = 1u << bit;
-		if (s->flags & ~(VEXFS_SEARCH_EXACT | VEXFS_SEARCH_MAX_DISTANCE |
-				 VEXFS_SEARCH_ALL_ROWS | VEXFS_SEARCH_FRESH |
-				 VEXFS_SEARCH_MMR))
+		if (s->flags &
+		    ~(VEXFS_SEARCH_EXACT | VEXFS_SEARCH_MAX_DISTANCE |
+		      VEXFS_SEARCH_ALL_ROWS | VEXFS_SEARCH_FRESH | VEXFS_SEARCH_MMR))
 			want = -EINVAL;
 		cr_expect_eq(search(s), want, "bit %u: %s", bit,
 			     last_error(S, NULL, NULL));
@@ -444,6 +444,7 @@ Test(control_search, mmr)
 	REFUSED(-EINVAL, s->flags = VEXFS_SEARCH_MMR; s->mmr = 2);
 	REFUSED(-EINVAL, s->flags = VEXFS_SEARCH_MMR; s->k = 1025);
 	REFUSED(-EINVAL, s->flags = VEXFS_SEARCH_MMR | VEXFS_SEARCH_RANGE |
-				    VEXFS_SEARCH_MAX_DISTANCE; s->k = 0);
+				    VEXFS_SEARCH_MAX_DISTANCE;
+		s->k = 0);
 	REFUSED(0, s->mmr = 2);
 }

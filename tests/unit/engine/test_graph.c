@@ -72,14 +72,20 @@ static void wait_ready(uint64_t rows)
 			return;
 		usleep(5000);
 	}
-	cr_assert_fail("state %d, %llu of %llu rows", i.state, (unsigned long long)i.nodes,
-		       (unsigned long long)rows);
+	cr_assert_fail("state %d, %llu of %llu rows", i.state,
+		       (unsigned long long)i.nodes, (unsigned long long)rows);
 }
 
 static struct vex_result *search(const float *q, uint32_t k, bool exact)
 {
-	struct vex_query query = { .space = "g", .vectors = q, .dim = DIM, .nq = 1, .k = k,
-				   .per_file = 0, .max_distance = INFINITY, .exact = exact,
+	struct vex_query query = { .space = "g",
+				   .vectors = q,
+				   .dim = DIM,
+				   .nq = 1,
+				   .k = k,
+				   .per_file = 0,
+				   .max_distance = INFINITY,
+				   .exact = exact,
 				   .cred = &af_uid0 };
 	struct vex_result *res;
 	struct vex_problem p;
@@ -281,8 +287,13 @@ Test(graph, dropped_space_takes_its_graph_along)
 /* k come back although most rows are another file's. */
 Test(graph, one_file_in_front_of_all)
 {
-	struct vex_query q = { .space = "g", .dim = DIM, .nq = 1, .k = 5, .per_file = 1,
-			       .max_distance = INFINITY, .cred = &af_uid0 };
+	struct vex_query q = { .space = "g",
+			       .dim = DIM,
+			       .nq = 1,
+			       .k = 5,
+			       .per_file = 1,
+			       .max_distance = INFINITY,
+			       .cred = &af_uid0 };
 	AUTO_FREE float *v = malloc(ROWS * DIM * sizeof(float));
 	struct vex_result *res;
 	float zero[DIM] = { 0 };
@@ -317,8 +328,11 @@ Test(graph, immediate_puts_are_in_it)
 		cr_assert_eq(info().lsn, vex_store_lsn(vex_engine_store(eng)));
 	}
 	for (int i = 0; i < 20; i++) {
-		struct vex_item item = { .path = "now", .attr = "g", .value = q,
-					 .size = sizeof(q), .f32 = true };
+		struct vex_item item = { .path = "now",
+					 .attr = "g",
+					 .value = q,
+					 .size = sizeof(q),
+					 .f32 = true };
 
 		q[0] = uniform();
 		cr_assert_eq(vex_engine_put_items(eng, &af_uid0, &item, 1, NULL), 0);

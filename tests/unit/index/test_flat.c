@@ -75,8 +75,8 @@ static int by_rank(const void *a, const void *b)
 }
 
 /* All distances, sorted, the best per_file of each file kept, cut at k. */
-static size_t oracle(struct set *s, const float *q, uint32_t k, uint32_t per_file, float max,
-		     struct vex_hit *out)
+static size_t oracle(struct set *s, const float *q, uint32_t k, uint32_t per_file,
+		     float max, struct vex_hit *out)
 {
 	struct vex_hit *all = malloc(SLOTS * sizeof(*all));
 	uint32_t *seen = calloc(SLOTS + 1, sizeof(*seen));
@@ -88,25 +88,31 @@ static size_t oracle(struct set *s, const float *q, uint32_t k, uint32_t per_fil
 		if (!(s->live[i / 64] >> (i % 64) & 1) || s->refused[s->file[i]])
 			continue;
 		all[n++] = (struct vex_hit){
-			.distance = vex_distance(s->metric, q, v, s->dim, vex_square(q, s->dim)),
+			.distance =
+			    vex_distance(s->metric, q, v, s->dim, vex_square(q, s->dim)),
 			.slot = i,
 			.file = s->file[i],
 		};
 	}
 	qsort(all, n, sizeof(*all), by_rank);
 	for (size_t i = 0; i < n && kept < k; i++)
-		if (all[i].distance <= max && (!per_file || seen[all[i].file]++ < per_file))
+		if (all[i].distance <= max &&
+		    (!per_file || seen[all[i].file]++ < per_file))
 			out[kept++] = all[i];
 	free(all);
 	free(seen);
 	return kept;
 }
 
-static void check(struct set *s, const float *qs, size_t nq, uint32_t k, uint32_t per_file,
-		  float max)
+static void check(struct set *s, const float *qs, size_t nq, uint32_t k,
+		  uint32_t per_file, float max)
 {
-	struct vex_rows rows = { .dim = s->dim, .metric = s->metric, .seg_shift = SHIFT,
-				 .slots = SLOTS - 5, .rows = s->segs, .norms = s->nsegs,
+	struct vex_rows rows = { .dim = s->dim,
+				 .metric = s->metric,
+				 .seg_shift = SHIFT,
+				 .slots = SLOTS - 5,
+				 .rows = s->segs,
+				 .norms = s->nsegs,
 				 .live = s->live };
 	struct vex_topk *t[80];
 	struct vex_scan_stats stats;
@@ -123,7 +129,8 @@ static void check(struct set *s, const float *qs, size_t nq, uint32_t k, uint32_
 
 		cr_assert_eq(n, m, "query %zu: %zu hits, want %zu", j, n, m);
 		for (size_t i = 0; i < n; i++) {
-			cr_assert_eq(got[i].slot, want[i].slot, "query %zu hit %zu", j, i);
+			cr_assert_eq(got[i].slot, want[i].slot, "query %zu hit %zu", j,
+				     i);
 			cr_assert_eq(got[i].distance, want[i].distance);
 			cr_assert_eq(got[i].file, want[i].file);
 		}
@@ -188,7 +195,8 @@ Test(index, topk_model)
 	unsigned seed = 99;
 
 	for (int round = 0; round < 300; round++) {
-		uint32_t k = (uint32_t)rand_r(&seed) % 20 + 1, per = (uint32_t)rand_r(&seed) % 3;
+		uint32_t k = (uint32_t)rand_r(&seed) % 20 + 1,
+			 per = (uint32_t)rand_r(&seed) % 3;
 		struct vex_hit in[200];
 		uint32_t count[20] = { 0 };
 		struct vex_topk *t;
@@ -206,7 +214,8 @@ Test(index, topk_model)
 		for (size_t i = 0; i < 200 && kept < k; i++)
 			if (!per || count[in[i].file]++ < per) {
 				cr_assert_lt(kept, n);
-				cr_assert_eq(got[kept].slot, in[i].slot, "seed 99 round %d", round);
+				cr_assert_eq(got[kept].slot, in[i].slot,
+					     "seed 99 round %d", round);
 				kept++;
 			}
 		cr_assert_eq(kept, n);
@@ -218,8 +227,13 @@ Test(index, flat_stops_when_told)
 {
 	unsigned seed = 5;
 	struct set *s = make(VEX_L2, 3, &seed);
-	struct vex_rows rows = { .dim = 3, .metric = VEX_L2, .seg_shift = SHIFT, .slots = SLOTS,
-				 .rows = s->segs, .norms = s->nsegs, .live = s->live };
+	struct vex_rows rows = { .dim = 3,
+				 .metric = VEX_L2,
+				 .seg_shift = SHIFT,
+				 .slots = SLOTS,
+				 .rows = s->segs,
+				 .norms = s->nsegs,
+				 .live = s->live };
 	_Atomic int cancel = 1;
 	float q[3] = { 1, 2, 3 };
 	struct vex_topk *t;

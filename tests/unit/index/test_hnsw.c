@@ -34,8 +34,8 @@ static int take(void *arg, uint64_t slot, uint64_t *file)
 	return 1;
 }
 
-static void field_init(struct field *f, enum vex_metric metric, uint32_t dim, uint32_t cap,
-		       uint32_t m)
+static void field_init(struct field *f, enum vex_metric metric, uint32_t dim,
+		       uint32_t cap, uint32_t m)
 {
 	struct vex_hnsw_opts o = { metric, dim, m, 100, 7 };
 
@@ -45,8 +45,13 @@ static void field_init(struct field *f, enum vex_metric metric, uint32_t dim, ui
 	f->live = calloc(cap / 64 + 2, sizeof(uint64_t));
 	f->seg = (const uint8_t *)f->v;
 	f->nseg = f->norms;
-	f->rows = (struct vex_rows){ .dim = dim, .metric = metric, .seg_shift = 31, .slots = cap,
-				     .rows = &f->seg, .norms = &f->nseg, .live = f->live };
+	f->rows = (struct vex_rows){ .dim = dim,
+				     .metric = metric,
+				     .seg_shift = 31,
+				     .slots = cap,
+				     .rows = &f->seg,
+				     .norms = &f->nseg,
+				     .live = f->live };
 	cr_assert_eq(vex_hnsw_new(&o, &f->h), 0);
 }
 
@@ -91,8 +96,8 @@ static void fill(struct field *f, uint32_t i, unsigned *seed)
 	}
 }
 
-static size_t nearest(struct field *f, const float *q, uint32_t k, const struct vex_hnsw_query *p,
-		      struct vex_hit *out)
+static size_t nearest(struct field *f, const float *q, uint32_t k,
+		      const struct vex_hnsw_query *p, struct vex_hit *out)
 {
 	struct vex_scan_stats st = { 0 };
 	struct vex_topk *t;
@@ -101,9 +106,11 @@ static size_t nearest(struct field *f, const float *q, uint32_t k, const struct 
 
 	cr_assert_eq(vex_topk_new(k, 0, INFINITY, &t), 0);
 	if (p)
-		cr_assert_eq(vex_hnsw_search(f->h, &f->rows, q, p, t, take, NULL, &st), 0);
+		cr_assert_eq(vex_hnsw_search(f->h, &f->rows, q, p, t, take, NULL, &st),
+			     0);
 	else
-		cr_assert_eq(vex_flat_search(&f->rows, q, 1, &t, take, NULL, NULL, &st), 0);
+		cr_assert_eq(vex_flat_search(&f->rows, q, 1, &t, take, NULL, NULL, &st),
+			     0);
 	h = vex_topk_sorted(t, &n);
 	if (n)
 		memcpy(out, h, n * sizeof(*out));
@@ -123,7 +130,8 @@ static double recall(struct field *f, unsigned seed, const struct vex_hnsw_query
 		size_t n, m, j = 0;
 
 		for (uint32_t d = 0; d < f->dim; d++)
-			q[d] = row(f, pick)[d] + 0.1f * ((float)rand_r(&seed) / (float)RAND_MAX);
+			q[d] = row(f, pick)[d] +
+			       0.1f * ((float)rand_r(&seed) / (float)RAND_MAX);
 		m = nearest(f, q, p->k, NULL, want);
 		n = nearest(f, q, p->k, p, got);
 		for (size_t a = 0; a < n && j < m; a++)
@@ -142,7 +150,8 @@ static void sound(struct field *f)
 	cr_assert_eq(vex_hnsw_check(f->h, &x), 0);
 	cr_assert_eq(x.links, 0, "%llu bad links", (unsigned long long)x.links);
 	cr_assert_eq(x.entry, 0, "bad entry");
-	cr_assert_eq(x.unreachable, 0, "%llu unreachable", (unsigned long long)x.unreachable);
+	cr_assert_eq(x.unreachable, 0, "%llu unreachable",
+		     (unsigned long long)x.unreachable);
 	cr_assert_eq(vex_hnsw_nodes(f->h), f->n);
 }
 
@@ -153,7 +162,9 @@ static void sweep(struct field *f)
 	sound(f);
 }
 
-static const struct vex_hnsw_query usual = { .k = 10, .ef = 200, .widen = -1, .rerank = 50 };
+static const struct vex_hnsw_query usual = {
+	.k = 10, .ef = 200, .widen = -1, .rerank = 50
+};
 
 Test(hnsw, recall_on_every_metric)
 {
@@ -170,7 +181,8 @@ Test(hnsw, recall_on_every_metric)
 		}
 		sweep(&f);
 		r = recall(&f, 5, &usual);
-		cr_assert_gt(r, m == VEX_IP ? 0.94 : 0.97, "seed 31 metric %d: recall %.3f", m, r);
+		cr_assert_gt(r, m == VEX_IP ? 0.94 : 0.97,
+			     "seed 31 metric %d: recall %.3f", m, r);
 		field_free(&f);
 	}
 }
@@ -231,8 +243,9 @@ static void equals(uint32_t n, uint32_t distinct)
 	field_init(&f, VEX_L2, 8, n, 8);
 	for (uint32_t i = 0; i < n; i++) {
 		for (uint32_t j = 0; j < 8; j++)
-			row(&f, i)[j] = (float)(((i % distinct) * 31 + j * 7) % 11) * 0.25f +
-					(float)(i % distinct);
+			row(&f, i)[j] =
+			    (float)(((i % distinct) * 31 + j * 7) % 11) * 0.25f +
+			    (float)(i % distinct);
 		put(&f, i);
 	}
 	sweep(&f);
@@ -295,7 +308,8 @@ Test(hnsw, inner_product_with_wild_norms)
 		float scale = powf(10, (float)(rand_r(&seed) % 7) - 3);
 
 		for (uint32_t j = 0; j < 16; j++)
-			row(&f, i)[j] = ((float)rand_r(&seed) / (float)RAND_MAX - 0.5f) * scale;
+			row(&f, i)[j] =
+			    ((float)rand_r(&seed) / (float)RAND_MAX - 0.5f) * scale;
 		put(&f, i);
 	}
 	sweep(&f);
@@ -337,12 +351,14 @@ Test(hnsw, churn_keeps_recall)
 	churned = recall(&f, 12, &p);
 	built = recall(&fresh, 12, &p);
 	cr_log_info("seed 44: recall after churn %.4f, built anew %.4f", churned, built);
-	cr_assert_gt(churned, built - 0.015, "after churn %.4f, built anew %.4f", churned, built);
+	cr_assert_gt(churned, built - 0.015, "after churn %.4f, built anew %.4f", churned,
+		     built);
 	field_free(&f);
 	field_free(&fresh);
 }
 
-/* ---- threads -------------------------------------------------------------------------- */
+/* ---- threads --------------------------------------------------------------------------
+ */
 
 struct crowd {
 	struct field f;
@@ -372,7 +388,8 @@ static void *searcher(void *arg)
 		size_t n;
 
 		if (vex_topk_new(10, 0, INFINITY, &t) ||
-		    vex_hnsw_search(c->f.h, &c->f.rows, row(&c->f, (uint32_t)rand_r(&seed) % c->f.cap),
+		    vex_hnsw_search(c->f.h, &c->f.rows,
+				    row(&c->f, (uint32_t)rand_r(&seed) % c->f.cap),
 				    &usual, t, take, NULL, &st))
 			abort();
 		vex_topk_sorted(t, &n);

@@ -46,7 +46,8 @@ static void never_loses(enum vex_metric metric, uint32_t dim, float scale, unsig
 
 		for (int i = 0; i < 64; i++)
 			cr_assert(d[i] > d[l] || (mask >> i & 1),
-				  "metric %d dim %u scale %g: row %d at %.9g lost at limit %.9g",
+				  "metric %d dim %u scale %g: row %d at %.9g lost at "
+				  "limit %.9g",
 				  metric, dim, scale, i, d[i], d[l]);
 	}
 	free(q);
@@ -63,7 +64,8 @@ Test(kernel, cut_never_loses_a_row)
 	for (int m = 0; m < 3; m++)
 		for (size_t i = 0; i < sizeof(dims) / sizeof(*dims); i++)
 			for (size_t j = 0; j < sizeof(scales) / sizeof(*scales); j++)
-				never_loses((enum vex_metric)m, dims[i], scales[j], &seed);
+				never_loses((enum vex_metric)m, dims[i], scales[j],
+					    &seed);
 }
 
 Test(kernel, cut_kernels_agree_with_scalar)
@@ -76,7 +78,8 @@ Test(kernel, cut_kernels_agree_with_scalar)
 		unsigned n = (unsigned)rand_r(&seed) % 65;
 
 		for (unsigned i = 0; i < n; i++) {
-			/* Well away from the edge, where fused and plain sums may differ. */
+			/* Well away from the edge, where fused and plain sums may differ.
+			 */
 			norms[i] = (float)(rand_r(&seed) % 8);
 			float edge = cut.a + (cut.b + cut.c * norms[i]) * norms[i];
 
@@ -89,7 +92,8 @@ Test(kernel, cut_kernels_agree_with_scalar)
 			norms[3] = INFINITY;
 		}
 		cr_assert_eq(vex_cut_mask(&cut, dots, norms, n),
-			     vex_cut_mask_scalar(&cut, dots, norms, n), "round %d n %u", round, n);
+			     vex_cut_mask_scalar(&cut, dots, norms, n), "round %d n %u",
+			     round, n);
 	}
 }
 

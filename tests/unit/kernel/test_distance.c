@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <vexfs/kernel.h>
 
-static long double reference(enum vex_metric m, const float *a, const float *b, uint32_t n)
+static long double reference(enum vex_metric m, const float *a, const float *b,
+			     uint32_t n)
 {
 	long double dot = 0, aa = 0, bb = 0, l2 = 0;
 
@@ -34,7 +35,8 @@ Test(kernel, distances_agree_with_long_double)
 			b[i] = (float)rand_r(&seed) / (float)RAND_MAX - 0.5f;
 		}
 		for (int m = 0; m < 3; m++) {
-			float got = vex_distance((enum vex_metric)m, a, b, n, vex_square(a, n));
+			float got =
+			    vex_distance((enum vex_metric)m, a, b, n, vex_square(a, n));
 			long double want = reference((enum vex_metric)m, a, b, n);
 
 			if (want < 0 && m == VEX_COSINE)
@@ -64,7 +66,8 @@ Test(kernel, copies_are_at_zero)
 		for (uint32_t i = 0; i < n; i++)
 			v[i] = ((float)rand_r(&seed) / (float)RAND_MAX - 0.5f) *
 			       powf(10, (float)(rand_r(&seed) % 60) - 30);
-		cr_assert_eq(vex_distance(VEX_COSINE, v, v, n, vex_square(v, n)), 0, "dim %u", n);
+		cr_assert_eq(vex_distance(VEX_COSINE, v, v, n, vex_square(v, n)), 0,
+			     "dim %u", n);
 	}
 }
 

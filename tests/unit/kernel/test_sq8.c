@@ -22,7 +22,8 @@ static void check_dim(enum vex_metric metric, uint32_t dim, unsigned *seed)
 	for (uint32_t i = 0; i < dim; i++)
 		q[i] = (float)rand_r(seed) / (float)RAND_MAX - 0.5f;
 	for (uint32_t i = 0; i < dim * N; i++)
-		v[i] = ((float)rand_r(seed) / (float)RAND_MAX - 0.5f) * (float)(1 + i / dim);
+		v[i] =
+		    ((float)rand_r(seed) / (float)RAND_MAX - 0.5f) * (float)(1 + i / dim);
 	for (uint32_t i = 0; i < N; i++)
 		vex_sq8_encode(metric, v + i * dim, dim, recs + i * stride);
 	vex_sq8_query(metric, q, dim, room, &query);
@@ -31,7 +32,8 @@ static void check_dim(enum vex_metric metric, uint32_t dim, unsigned *seed)
 		memset(want, 0, sizeof(want));
 		vex_sq8_distances(&query, recs, stride, ids, n, got);
 		vex_sq8_distances_scalar(&query, recs, stride, ids, n, want);
-		cr_assert_arr_eq(got, want, sizeof(got), "metric %d dim %u n %zu", metric, dim, n);
+		cr_assert_arr_eq(got, want, sizeof(got), "metric %d dim %u n %zu", metric,
+				 dim, n);
 	}
 	for (size_t i = 0; i < N; i++) {
 		const float *x = v + ids[i] * dim;
@@ -42,8 +44,9 @@ static void check_dim(enum vex_metric metric, uint32_t dim, unsigned *seed)
 			d *= d;
 			tol *= 3;
 		}
-		cr_assert_float_eq((double)got[i], d, tol, "metric %d dim %u: %g, true %g", metric,
-				   dim, (double)got[i], d);
+		cr_assert_float_eq((double)got[i], d, tol,
+				   "metric %d dim %u: %g, true %g", metric, dim,
+				   (double)got[i], d);
 	}
 	/* A record asked as a query stands for the same vector. */
 	vex_sq8_query_rec(metric, recs, dim, room2, &query);

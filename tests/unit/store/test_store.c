@@ -122,7 +122,7 @@ Test(store, files_are_private)
 {
 	AUTO_SPACE struct vex_space *sp = new_space(&f, "words", DIM);
 	static const char *const names[] = { "catalog.db",    "catalog.db-wal",
-					     "lock",	      "reserve",
+					     "lock",          "reserve",
 					     "spaces/1.rows", "spaces/1.recs" };
 	struct stat st;
 	char path[160];
