@@ -146,12 +146,14 @@ static void put_back(uint64_t *bits, uint64_t words, const uint64_t *held, size_
 		bits[held[i] / 64] |= 1ull << (held[i] % 64);
 }
 
+/* Many at once may push out links that were somebody's only ones. */
 static vex_err insert_bits(struct follow *f, struct graph *g, const struct vex_view *v,
 			   const uint64_t *bits, uint64_t words, uint64_t n)
 {
 	struct batch b = { .f = f, .g = g, .v = v, .bits = bits, .words = words };
+	vex_err err = n ? insert_all(&b, n) : 0;
 
-	return n ? insert_all(&b, n) : 0;
+	return err || n < ALONE ? err : vex_hnsw_connect(g->h);
 }
 
 /* Most of it, then the calibration by the rest, then the rest. */
@@ -164,13 +166,12 @@ static vex_err insert_and_calibrate(struct follow *f, struct graph *g,
 	vex_err err = insert_bits(f, g, v, bits, words, n - held);
 
 	if (!err)
-		err = vex_hnsw_connect(g->h);
-	if (!err)
 		err = graph_calibrate(g, v, strangers, held);
 	if (err)
 		return err;
 	put_back(bits, words, strangers, held);
-	return insert_bits(f, g, v, bits, words, held);
+	err = insert_bits(f, g, v, bits, words, held);
+	return err ? err : vex_hnsw_connect(g->h);
 }
 
 /* mem=: with the rows that come, as they are laid out now. */

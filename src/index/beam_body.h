@@ -10,8 +10,7 @@
  *  - "One hop late": a hop's new neighbours are looked up and their records prefetched,
  *    then the distances of the hop before are computed, whose records have arrived
  *    meanwhile; and the node to expand next is chosen before that, so that its links
- *    are on the way. The order of expansion is a little staler for it, and the search
- *    a quarter to a third faster.
+ *    are on the way. The order of expansion is a little staler for it.
  *  - The end: when the next candidate is farther than (1 + widen) times the k-th best
  *    (Al-Jazzazi et al., "Distance Adaptive Beam Search for Provably Accurate
  *    Graph-Based Nearest Neighbor Search", 2025). Easy queries end early, hard ones go

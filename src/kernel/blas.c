@@ -3,9 +3,9 @@
  * The BLAS half: inner products in blocks, and which OpenBLAS core computes them.
  *
  * OpenBLAS 0.3.21 knows no Zen 4 or 5 and takes its Haswell (AVX2) kernels there. The
- * SkylakeX ones run on any CPU with AVX-512 F, DQ, BW, VL and CD, and measured 1.5-2x
- * faster (docs/PERFORMANCE.md). The choice is read when the library loads, so it must
- * be in the environment before: hence the re-exec in main.
+ * SkylakeX ones run on any CPU with AVX-512 F, DQ, BW, VL and CD, with registers twice as
+ * wide. The choice is read when the library loads, so it must be in the environment
+ * before: hence the re-exec in main.
  */
 #include <cblas.h>
 #include <stdlib.h>
