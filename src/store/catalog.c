@@ -15,6 +15,7 @@
 
 #define CHECK_MAX ((uint64_t)1 << 30)
 
+/* Version 1; what came later is in upgrade.c. */
 static const char schema[] =
     "BEGIN IMMEDIATE;"
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
@@ -80,14 +81,12 @@ vex_err meta_set_blob(struct sql *q, const char *key, const void *v, uint32_t le
 static vex_err fill_new(struct vex_store *s, struct sql *q)
 {
 	struct fmt_durable d = { 0 };
-	char version[80];
+	char app[48];
 	vex_err err = vex_random(s->uuid, sizeof(s->uuid));
 
-	snprintf(version, sizeof(version),
-		 "PRAGMA application_id=%d; PRAGMA user_version=%d", (int)FMT_APP_ID,
-		 FMT_VERSION);
+	snprintf(app, sizeof(app), "PRAGMA application_id=%d", (int)FMT_APP_ID);
 	if (!err)
-		err = sql_text(q, version);
+		err = sql_text(q, app);
 	if (!err)
 		err = meta_set_blob(q, "uuid", s->uuid, sizeof(s->uuid));
 	if (!err)
@@ -98,7 +97,7 @@ static vex_err fill_new(struct vex_store *s, struct sql *q)
 		err = meta_set_int(q, "space_high", 0);
 	if (!err)
 		err = meta_set_blob(q, "durable", &d, sizeof(d));
-	return err;
+	return err ? err : upgrade_steps(q, 1);
 }
 
 static vex_err make(struct vex_store *s, struct sql *q)
@@ -204,19 +203,19 @@ static vex_err check_format(struct vex_store *s, struct sql *q,
 	}
 	if (!tables) {
 		err = make(s, q);
+		s->version = FMT_VERSION;
 		return err ? diagnose(s, q, err, problem) : 0;
 	}
-	if (app != FMT_APP_ID || version != FMT_VERSION) {
-		problem_set(problem,
-			    app != FMT_APP_ID
-				? "%.180s/" FMT_DIR "/" FMT_CATALOG
-				  ": not a VexFS catalog"
-				: "%.180s/" FMT_DIR "/" FMT_CATALOG
-				  ": format version %d, this VexFS knows version %d only",
-			    s->path, (int)version, FMT_VERSION);
-		return -EUCLEAN;
-	}
-	return 0;
+	s->version = (int)version;
+	if (app == FMT_APP_ID && version >= 1 && version <= FMT_VERSION)
+		return 0;
+	problem_set(problem,
+		    app != FMT_APP_ID
+			? "%.180s/" FMT_DIR "/" FMT_CATALOG ": not a VexFS catalog"
+			: "%.180s/" FMT_DIR "/" FMT_CATALOG
+			  ": format version %d, this VexFS knows versions 1 to %d",
+		    s->path, (int)version, FMT_VERSION);
+	return -EUCLEAN;
 }
 
 static vex_err empty_wal(struct sql *q)
@@ -294,7 +293,13 @@ vex_err catalog_open(struct vex_store *s, struct sql *q, struct vex_problem *pro
 		err = tail_check(s, q);
 	if (err)
 		return diagnose(s, q, err, problem);
-	return check_pages(s, q, problem);
+	err = check_pages(s, q, problem);
+	if (err || s->version == FMT_VERSION)
+		return err;
+	/* Only now: what a power loss took back must be gone first. */
+	vex_info("%s: format version %d becomes %d", s->path, s->version, FMT_VERSION);
+	err = upgrade_catalog(q, s->version);
+	return err ? diagnose(s, q, err, problem) : 0;
 }
 
 /* ---- the root ------------------------------------------------------------ */

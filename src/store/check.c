@@ -114,6 +114,36 @@ static vex_err one_int(struct vex_check *c, sqlite3_stmt *st, void *out)
 	return 0;
 }
 
+/* The catalog of an earlier version is looked at as it will be once it has been opened
+ * for use: a copy in memory goes through the steps. */
+static vex_err check_as_new(struct vex_check *c, int version)
+{
+	struct sql copy = { 0 };
+	sqlite3_backup *b = NULL;
+	vex_err err = sql_errno(sqlite3_open(":memory:", &copy.db));
+
+	if (!err)
+		err = sql_text(&copy, "PRAGMA page_size=4096");
+	if (!err)
+		b = sqlite3_backup_init(copy.db, "main", c->q.db, "main");
+	if (!err && !b)
+		err = -ENOMEM;
+	if (b) {
+		sqlite3_backup_step(b, -1);
+		err = sql_errno(sqlite3_backup_finish(b));
+	}
+	if (!err)
+		err = upgrade_catalog(&copy, version);
+	if (err) {
+		sql_close(&copy);
+		return err;
+	}
+	sql_close(&c->q);
+	c->q = copy;
+	c->old = true;
+	return 0;
+}
+
 static vex_err read_fixed(struct vex_check *c, struct vex_problem *problem)
 {
 	int64_t app = 0, version = 0;
@@ -125,13 +155,15 @@ static vex_err read_fixed(struct vex_check *c, struct vex_problem *problem)
 		problem_set(problem, FMT_DIR "/" FMT_CATALOG ": not a VexFS catalog");
 		return -EUCLEAN;
 	}
-	if (!err && version != FMT_VERSION) {
+	if (!err && (version < 1 || version > FMT_VERSION)) {
 		problem_set(problem,
 			    FMT_DIR "/" FMT_CATALOG
-				    ": format version %d, this VexFS knows %d only",
+				    ": format version %d, this VexFS knows 1 to %d",
 			    (int)version, FMT_VERSION);
 		return -EUCLEAN;
 	}
+	if (!err && version < FMT_VERSION)
+		err = check_as_new(c, (int)version);
 	if (!err)
 		err = meta_get_blob(&c->q, "uuid", c->s->uuid, sizeof(c->s->uuid));
 	if (!err)
@@ -314,7 +346,7 @@ vex_err vex_check_run(struct vex_check *c, vex_finding_fn fn, void *arg,
 	if (err != -EUCLEAN && err != -EIO)
 		return err;
 	why = strdup(sqlite3_errmsg(c->q.db));
-	if (vfs_check(c->q.db, UINT64_MAX, &page) && page)
+	if (!c->old && vfs_check(c->q.db, UINT64_MAX, &page) && page)
 		said = check_say(c, NULL,
 				 FMT_DIR "/" FMT_CATALOG
 					 ": page %llu does not match its checksum",

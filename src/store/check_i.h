@@ -9,6 +9,7 @@ struct vex_check {
 	struct vex_store *s; /* its descriptors, path and uuid alone; no threads */
 	struct sql q;
 	bool wal;   /* the catalog has one that holds something */
+	bool old;   /* of an earlier version: the catalog is a copy in memory */
 	bool moved; /* handles recorded are of another place */
 	uint64_t fh_gen;
 	vex_finding_fn fn; /* during vex_check_run */

@@ -173,6 +173,7 @@ struct vex_store {
 	enum vex_sync_mode sync;
 	uint32_t interval_ms;
 	char *mountpoint;  /* as mountinfo writes it; NULL: unknown */
+	int version;       /* of the catalog, as it was found */
 	bool rebooted;     /* since the last daemon had the lock, or it cannot be told */
 	bool mine;         /* we have the lock */
 	uint64_t lsn_lost; /* highest number a power loss took back */
@@ -313,6 +314,10 @@ void problem_set(struct vex_problem *p, const char *fmt, ...) VEX_PRINTF(2, 3);
 /* Opens or makes the catalog, checks every page, reads what is fixed. */
 vex_err catalog_open(struct vex_store *s, struct sql *q,
 		     struct vex_problem *problem) VEX_CHECKED;
+/* upgrade.c: brings a catalog of an earlier version to ours. */
+vex_err upgrade_catalog(struct sql *q, int from) VEX_CHECKED;
+/* The same inside a transaction that is open. */
+vex_err upgrade_steps(struct sql *q, int from) VEX_CHECKED;
 vex_err meta_get_int(struct sql *q, const char *key, uint64_t *out) VEX_CHECKED;
 vex_err meta_set_int(struct sql *q, const char *key, uint64_t v) VEX_CHECKED;
 vex_err meta_get_blob(struct sql *q, const char *key, void *out,

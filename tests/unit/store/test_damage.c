@@ -131,7 +131,7 @@ Test(damage, catalog_of_another_format)
 {
 	char cmd[256];
 
-	snprintf(cmd, sizeof(cmd), "sqlite3 %s/.vexfs/catalog.db 'PRAGMA user_version=2'",
+	snprintf(cmd, sizeof(cmd), "sqlite3 %s/.vexfs/catalog.db 'PRAGMA user_version=9'",
 		 f.dir);
 	if (system("command -v sqlite3 >/dev/null") || system(cmd))
 		return;
