@@ -182,6 +182,12 @@ $(BENCHES): $(B)/%: %.c $(B)/include/vexfs/vexfs.h
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  CC' $<)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(TEST_CFLAGS) -I$(B)/include $(call pkg_cflags,openblas) -MMD -MP $< -o $@ $(call pkg_libs,openblas) -lm
+# tests/bench/index/*.c call rooms directly: index and what is below it.
+INDEX_BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/index/*.c))
+$(INDEX_BENCHES): $(B)/%: %.c $(B)/doors/index/.made $(foreach r,$(LINK_index),$(call lib_of,$(r)))
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  CC' $<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(TEST_CFLAGS) -I$(B)/doors/index -MMD -MP $< -o $@ $(foreach r,$(LINK_index),$(call lib_of,$(r))) $(LIBS)
 bench: all $(BENCHES)
 	scripts/bench $(B)
 

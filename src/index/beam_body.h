@@ -49,15 +49,6 @@ static uint32_t gather(const struct vex_hnsw *h, struct context *c, uint32_t nod
 	return n;
 }
 
-static inline void prefetch_links(const struct vex_hnsw *h, uint32_t node)
-{
-	const char *row =
-	    (const char *)h->links0.base + (size_t)node * h->m0 * sizeof(uint32_t);
-
-	for (size_t i = 0; i < h->m0 * sizeof(uint32_t); i += 64)
-		__builtin_prefetch(row + i);
-}
-
 /* Candidates beyond this end the search, so they need not be kept. */
 static inline float horizon(const struct pool *p, const struct beam *b)
 {
@@ -101,7 +92,7 @@ static uint32_t pick(struct pool *p, const struct beam *b)
 void BEAM_SEARCH(const struct vex_hnsw *h, struct context *c, uint32_t entry,
 		 const struct beam *b)
 {
-	uint32_t waiting = 1, fresh, turn = 0, node = NONE, ahead;
+	uint32_t waiting = 1, fresh, turn = 0, node = NONE, ahead, room;
 
 	c->pool.n = c->pool.next = 0;
 	c->pool.cap = b->ef;
@@ -112,7 +103,8 @@ void BEAM_SEARCH(const struct vex_hnsw *h, struct context *c, uint32_t entry,
 		/* Its links go first, before this hop's records crowd the bus. */
 		ahead = pick(&c->pool, b);
 		if (ahead != NONE && !b->level)
-			prefetch_links(h, ahead);
+			fetch(links_of(h, ahead, 0, &room), h->m0 * sizeof(uint32_t),
+			      SIZE_MAX);
 		fresh = node == NONE ? 0 : gather(h, c, node, b->level, c->fresh[!turn]);
 		if (waiting)
 			absorb(h, c, b, c->fresh[turn], waiting);

@@ -410,14 +410,6 @@ static const float *row_of(const struct vex_rows *r, uint64_t slot)
 	return (const float *)(const void *)r->rows[slot >> r->seg_shift] + in * r->dim;
 }
 
-static void prefetch_row(const struct vex_rows *r, uint64_t slot)
-{
-	const char *row = (const char *)row_of(r, slot);
-
-	for (size_t i = 0; i < r->dim * sizeof(float) && i < 1024; i += 64)
-		__builtin_prefetch(row + i);
-}
-
 /* The best by codes, by their rows. */
 static vex_err finish(const struct vex_rows *rows, const float *query, struct context *c,
 		      uint32_t n, struct vex_topk *t, vex_accept_fn accept, void *arg,
@@ -426,7 +418,7 @@ static vex_err finish(const struct vex_rows *rows, const float *query, struct co
 	double qq = vex_square(query, rows->dim);
 
 	for (uint32_t i = 0; i < n; i++)
-		prefetch_row(rows, c->pool.id[i] & ~EXPANDED);
+		fetch(row_of(rows, c->pool.id[i] & ~EXPANDED), rows->dim * 4, 1024);
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t slot = c->pool.id[i] & ~EXPANDED;
 		const float *v = row_of(rows, slot);
