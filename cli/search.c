@@ -18,6 +18,8 @@ static const char help[] =
     "  --vector-file F      text, a query a line (or JSON), or raw float32; - is stdin\n"
     "  --like PATH[:KEY]    what is attached to a file, which itself is not returned\n"
     "\n"
+    "  --unlike PATH[:KEY]  and away from that: QUERY - B x UNLIKE, normalised\n"
+    "  --beta B             by how much, default 0.5\n"
     "  -k N                 hits, default 10\n"
     "  --space S            the space; else the only one of that dimension\n"
     "  --max-distance D     nothing farther; without -k: all of them\n"
@@ -75,6 +77,10 @@ static int check(struct search *s, const struct invocation *in)
 		return cli_error("--mmr: not from 0 to 1");
 	if (s->mmr_given && !s->k_given && (s->max_given || s->min_given))
 		return cli_error("--mmr with a bound needs -k");
+	if (s->beta_given && !s->unlike)
+		return cli_error("--beta is for --unlike");
+	if (s->beta_given && !(s->beta > 0 && s->beta <= 100))
+		return cli_error("--beta: not above 0 and at most 100");
 	s->range = !s->k_given && (s->max_given || s->min_given);
 	if (!s->k_given)
 		s->k = 10;
@@ -117,6 +123,10 @@ static int resolve(struct search *s, const struct mount *m)
 	/* The root itself: an empty string would be none. */
 	if (!err && s->like && !s->like_path.len)
 		buf_add(&s->like_path, ".", 1);
+	if (!err && s->unlike)
+		err = path_resolve(m, s->unlike, &s->unlike_path);
+	if (!err && s->unlike && !s->unlike_path.len)
+		buf_add(&s->unlike_path, ".", 1);
 	if (!err && s->under)
 		err = path_resolve(m, s->under, &s->under_path);
 	return err;
@@ -127,7 +137,11 @@ static int search(struct search *s, struct invocation *in)
 	AUTO_MOUNT struct mount m = MOUNT_INIT;
 	AUTO_SESSION struct session sess = SESSION_INIT;
 	AUTO_PRINTER struct printer p = { .opts = s };
-	int err = mount_find(in, s->like ? s->like : s->under, &m);
+	int err = mount_find(in,
+			     s->like     ? s->like
+			     : s->unlike ? s->unlike
+					 : s->under,
+			     &m);
 
 	if (!err)
 		err = session_open(&m, &sess);
@@ -154,6 +168,8 @@ int cmd_search(struct invocation *in)
 		{ "vector", 0, OPT_TEXT, &s.vector, 0, NULL },
 		{ "vector-file", 0, OPT_TEXT, &s.file, 0, NULL },
 		{ "like", 0, OPT_TEXT, &s.like, 0, NULL },
+		{ "unlike", 0, OPT_TEXT, &s.unlike, 0, NULL },
+		{ "beta", 0, OPT_NUMBER, &s.beta, 0, &s.beta_given },
 		{ "under", 0, OPT_TEXT, &s.under, 0, NULL },
 		{ "where", 0, OPT_TEXT, &s.where, 0, NULL },
 		{ "ef", 0, OPT_COUNT, &s.ef, 1, &s.ef_given },
@@ -181,6 +197,7 @@ int cmd_search(struct invocation *in)
 		code = search(&s, in);
 	matrix_free(&s.queries);
 	buf_free(&s.like_path);
+	buf_free(&s.unlike_path);
 	buf_free(&s.under_path);
 	return code;
 }

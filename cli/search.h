@@ -12,17 +12,17 @@ enum search_form { FORM_LINES, FORM_PATHS, FORM_NUL, FORM_JSON, FORM_JSONL };
 
 struct search {
 	/* options */
-	const char *space, *vector, *file, *like, *under, *where;
+	const char *space, *vector, *file, *like, *unlike, *under, *where;
 	uint32_t k, per_file, ef, offset;
-	float max_distance, min_similarity, mmr;
+	float max_distance, min_similarity, mmr, beta;
 	bool k_given, per_file_given, ef_given;
-	bool max_given, min_given, mmr_given;
+	bool max_given, min_given, mmr_given, beta_given;
 	bool exact, fresh, explain, paths, nul, json, jsonl;
 	/* what they come to */
 	enum search_form form;
 	bool range;            /* all within a distance */
 	struct matrix queries; /* none with --like */
-	struct buf like_path, under_path;
+	struct buf like_path, unlike_path, under_path;
 	uint32_t nqueries;
 };
 

@@ -16,6 +16,7 @@ static uint32_t flags_of(const struct search *o, bool staged)
 
 	flags |= staged ? VEXFS_SEARCH_STAGED : 0;
 	flags |= o->like ? VEXFS_SEARCH_LIKE : 0;
+	flags |= o->unlike ? VEXFS_SEARCH_UNLIKE : 0;
 	flags |= o->exact ? VEXFS_SEARCH_EXACT : 0;
 	flags |= o->range ? VEXFS_SEARCH_RANGE : 0;
 	flags |= o->fresh ? VEXFS_SEARCH_FRESH : 0;
@@ -44,7 +45,8 @@ static int prepare(struct session *s, const struct search *o, uint32_t first, ui
 		   struct vexfs_search *c)
 {
 	size_t where = o->where ? strlen(o->where) : 0;
-	size_t strings = o->like_path.len + o->under_path.len + where + 3;
+	size_t strings =
+	    o->like_path.len + o->unlike_path.len + o->under_path.len + where + 4;
 	size_t bytes = o->like ? 0 : n * o->queries.cols * sizeof(float);
 	const float *v = o->like ? NULL : o->queries.v + first * o->queries.cols;
 	bool staged = n > 1 || bytes + strings > sizeof(c->data);
@@ -60,6 +62,7 @@ static int prepare(struct session *s, const struct search *o, uint32_t first, ui
 	c->per_file = o->per_file;
 	c->ef = o->ef;
 	c->mmr = o->mmr;
+	c->beta = o->beta;
 	c->max_distance = o->min_given ? o->min_similarity : o->max_distance;
 	if (o->space)
 		snprintf(c->space, sizeof(c->space), "%s", o->space);
@@ -79,6 +82,7 @@ static void add_strings(const struct search *o, struct vexfs_search *c)
 	c->under_len = add_string(c->data, &at, o->under_path.data, o->under_path.len);
 	if (o->where)
 		c->where_len = add_string(c->data, &at, o->where, strlen(o->where));
+	c->unlike_len = add_string(c->data, &at, o->unlike_path.data, o->unlike_path.len);
 }
 
 /* The hits behind those that came with the reply. */

@@ -96,8 +96,9 @@ enum {
 						* distance <= 1 - s; cosine only */
 	VEXFS_SEARCH_MMR = 1u << 8, /* mmr holds: hits apart from each other, in the order
 				     * they are chosen; k + offset at most 1024 */
+	VEXFS_SEARCH_UNLIKE = 1u << 9, /* away from the file named in data, by beta */
 };
-#define VEXFS_SEARCH_FLAGS 0x1ffu
+#define VEXFS_SEARCH_FLAGS 0x3ffu
 
 enum {
 	VEXFS_RESULT_TRUNCATED = 1u << 0, /* a range search met k_max: go on at offset */
@@ -107,9 +108,10 @@ enum {
 #define VEXFS_SEARCH_DATA 16120
 /*
  * data in: the queries (queries x dim floats; none with STAGED or LIKE), then, each
- * only if its length is not 0, the strings like (PATH or PATH:KEY), under (DIR) and
+ * only if its length is not 0, the strings like (PATH or PATH:KEY), under (DIR),
  * where (an expression over name path size mtime uid gid mode xattr.NAME, at most 4096
- * bytes: vexctl(1); a bad one is EINVAL, with its place in VEXFS_IOC_LAST_ERROR).
+ * bytes: vexctl(1); a bad one is EINVAL, with its place in VEXFS_IOC_LAST_ERROR) and
+ * unlike (PATH or PATH:KEY; the query becomes like - beta x unlike: vexctl(1)).
  * data out: hits (struct vexfs_hit), as many as fit; the rest by VEXFS_IOC_NEXT or
  * read(2). A struct passed without data, or shorter, is served all the same.
  * STAGED: the staged bytes are queries of dim floats each, a whole number of them.
@@ -139,7 +141,11 @@ struct vexfs_search {
 	uint64_t distances; /* computed; 0 as rows */
 	uint64_t nanoseconds;
 	char plan[16];
-	uint64_t reserved1[9];
+	uint64_t reserved1[1];
+	/* in again: */
+	uint32_t unlike_len;
+	float beta; /* of UNLIKE: 0 for the default, 0.5; at most 100 */
+	uint64_t reserved2[7];
 	uint8_t data[VEXFS_SEARCH_DATA];
 };
 VEXFS_ASSERT(sizeof(struct vexfs_search) == VEXFS_SEARCH_HEAD + VEXFS_SEARCH_DATA);
@@ -148,6 +154,7 @@ VEXFS_ASSERT(offsetof(struct vexfs_search, space) == 48);
 VEXFS_ASSERT(offsetof(struct vexfs_search, out_flags) == 112);
 VEXFS_ASSERT(offsetof(struct vexfs_search, total) == 128);
 VEXFS_ASSERT(offsetof(struct vexfs_search, plan) == 168);
+VEXFS_ASSERT(offsetof(struct vexfs_search, unlike_len) == 192);
 VEXFS_ASSERT(offsetof(struct vexfs_search, data) == VEXFS_SEARCH_HEAD);
 
 enum { VEXFS_HIT_STALE = 1u << 0 };

@@ -228,6 +228,8 @@ struct vex_query {
 	const float *vectors; /* nq x dim; NULL with `like` */
 	uint32_t dim, nq;
 	const char *like;   /* PATH[:KEY] in place of vectors */
+	const char *unlike; /* PATH[:KEY] to keep away from; NULL: none */
+	float beta;         /* by how much: > 0; looked at only with unlike */
 	const char *under;  /* directory; NULL or "": everywhere */
 	const char *where;  /* a filter (store.h); NULL: none */
 	uint32_t k, offset; /* k 0: all within max_distance */

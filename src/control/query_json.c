@@ -19,7 +19,7 @@ struct parse {
 	struct vexfs_search *h;
 	struct vex_buf *data;
 	json_t *root;
-	json_t *like, *under, *where; /* borrowed */
+	json_t *like, *unlike, *under, *where; /* borrowed */
 	bool k_given, per_file_given;
 	vex_err err; /* the first */
 };
@@ -152,14 +152,12 @@ static void take_bound(struct parse *p, const char *name, const json_t *v, uint3
 	p->h->max_distance = (float)json_number_value(v);
 }
 
-static void take_mmr(struct parse *p, const json_t *v)
+static void take_number(struct parse *p, const char *name, const json_t *v, float *out)
 {
-	if (!json_is_number(v)) {
-		wrong(p, "mmr: a number is wanted");
-		return;
-	}
-	p->h->flags |= VEXFS_SEARCH_MMR;
-	p->h->mmr = (float)json_number_value(v);
+	if (!json_is_number(v))
+		wrong(p, "%s: a number is wanted", name);
+	else
+		*out = (float)json_number_value(v);
 }
 
 static void take_text(struct parse *p, const char *name, json_t *v, json_t **out)
@@ -239,6 +237,10 @@ static void take_field(struct parse *p, const char *name, json_t *v)
 		take_space(p, v);
 	else if (!strcmp(name, "like"))
 		take_text(p, name, v, &p->like);
+	else if (!strcmp(name, "unlike"))
+		take_text(p, name, v, &p->unlike);
+	else if (!strcmp(name, "beta"))
+		take_number(p, name, v, &h->beta);
 	else if (!strcmp(name, "under"))
 		take_text(p, name, v, &p->under);
 	else if (!strcmp(name, "where"))
@@ -248,7 +250,7 @@ static void take_field(struct parse *p, const char *name, json_t *v)
 	else if (!strcmp(name, "fresh"))
 		take_flag(p, name, v, VEXFS_SEARCH_FRESH);
 	else if (!strcmp(name, "mmr"))
-		take_mmr(p, v);
+		take_number(p, name, v, &h->mmr);
 	else if (!strcmp(name, "max_distance"))
 		take_bound(p, name, v, VEXFS_SEARCH_MAX_DISTANCE);
 	else if (!strcmp(name, "min_similarity"))
@@ -258,6 +260,14 @@ static void take_field(struct parse *p, const char *name, json_t *v)
 }
 
 /* ---- the whole ------------------------------------------------------------------- */
+
+/* A field that is null is one that is not there. */
+static json_t *field(const struct parse *p, const char *name)
+{
+	json_t *v = json_object_get(p->root, name);
+
+	return json_is_null(v) ? NULL : v;
+}
 
 /* As vexctl has it: without k, ten, or all within a bound. */
 static void defaults(struct parse *p)
@@ -273,17 +283,13 @@ static void defaults(struct parse *p)
 		h->flags |= VEXFS_SEARCH_ALL_ROWS;
 	if (p->like)
 		h->flags |= VEXFS_SEARCH_LIKE;
+	if (p->unlike)
+		h->flags |= VEXFS_SEARCH_UNLIKE;
+	if (field(p, "mmr"))
+		h->flags |= VEXFS_SEARCH_MMR;
 }
 
-/* A field that is null is one that is not there. */
-static json_t *field(const struct parse *p, const char *name)
-{
-	json_t *v = json_object_get(p->root, name);
-
-	return json_is_null(v) ? NULL : v;
-}
-
-/* The data in the order of the struct: queries, like, under, where. */
+/* The data in the order of the struct: queries, like, under, where, unlike. */
 static void fill(struct parse *p)
 {
 	json_t *vector = field(p, "vector"), *vectors = field(p, "vectors"), *v;
@@ -309,6 +315,8 @@ static void fill(struct parse *p)
 		add_string(p, p->under, &p->h->under_len);
 	if (p->where)
 		add_string(p, p->where, &p->h->where_len);
+	if (p->unlike)
+		add_string(p, p->unlike, &p->h->unlike_len);
 }
 
 static void parse_text(struct parse *p, const char *text, size_t len)

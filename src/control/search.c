@@ -17,6 +17,7 @@
 #include "control_i.h"
 
 #define HITS_MAX ((uint64_t)4 * VEX_K_MAX) /* of one call */
+#define BETA 0.5f
 
 static bool has(const struct vexfs_search *h, uint32_t flag)
 {
@@ -35,6 +36,8 @@ static vex_err check_flags(struct call *c, const struct vexfs_search *h)
 		return session_fail(s, -EINVAL, "unknown flags %#x",
 				    h->flags & ~VEXFS_SEARCH_FLAGS);
 	err = call_reserved(c, h->reserved1);
+	if (!err)
+		err = call_reserved(c, h->reserved2);
 	if (err)
 		return err;
 	if (has(h, VEXFS_SEARCH_STAGED) && has(h, VEXFS_SEARCH_LIKE))
@@ -74,6 +77,8 @@ static vex_err check_counts(struct call *c, const struct vexfs_search *h)
 	}
 	if (has(h, VEXFS_SEARCH_LIKE) != (h->like_len > 0))
 		return session_fail(s, -EINVAL, "like and LIKE go together");
+	if (has(h, VEXFS_SEARCH_UNLIKE) != (h->unlike_len > 0))
+		return session_fail(s, -EINVAL, "unlike and UNLIKE go together");
 	return 0;
 }
 
@@ -138,6 +143,8 @@ static vex_err take_query(struct call *c, const struct vexfs_search *h,
 		err = call_string(c, &at, h->under_len, &q->under);
 	if (!err && h->where_len)
 		err = call_string(c, &at, h->where_len, &q->where);
+	if (!err && h->unlike_len)
+		err = call_string(c, &at, h->unlike_len, &q->unlike);
 	return err;
 }
 
@@ -232,6 +239,7 @@ vex_err search_find(struct call *c, const struct vexfs_search *h, struct vex_res
 		.fresh = has(h, VEXFS_SEARCH_FRESH),
 		.mmr = has(h, VEXFS_SEARCH_MMR),
 		.lambda = h->mmr,
+		.beta = h->beta == 0 ? BETA : h->beta,
 	};
 	vex_err err = prepare(c, h, &q);
 

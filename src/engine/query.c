@@ -347,7 +347,7 @@ static vex_err like_resolve(struct search *s, struct resolved *r)
 	return err;
 }
 
-static vex_err like_file(struct search *s)
+vex_err query_like_file(struct search *s)
 {
 	AUTO_RESOLVED struct resolved r = RESOLVED_INIT;
 	struct vex_obj o;
@@ -408,8 +408,10 @@ vex_err query_prepare(struct search *s)
 	if (!err && s->vectors)
 		err = check_vectors(s);
 	if (!err && q->like)
-		err = like_file(s);
+		err = query_like_file(s);
 	if (!err && s->like_node)
 		err = query_like_rows(s);
+	if (!err && q->unlike)
+		err = query_unlike(s);
 	return err ? err : find_under(s);
 }

@@ -25,7 +25,8 @@ struct search {
 	uint32_t cap;       /* hits kept of a query, offset included */
 	bool one;           /* the queries are one: nearest to any of them */
 	uint64_t like_node; /* near.c sets it; else query.c, by path */
-	bool like_key;      /* only the attachment `key` */
+	uint64_t unlike_node;
+	bool like_key; /* only the attachment `key` */
 	const char *key;
 	char *like_path; /* owned: holds key */
 	bool under;      /* only below under_st */
@@ -56,6 +57,11 @@ void VEX_PRINTF(2, 3) search_say(struct search *s, const char *fmt, ...);
 vex_err query_prepare(struct search *s) VEX_CHECKED;
 /* [deep] The rows of s->like_node in the space become the query. -ENODATA. */
 vex_err query_like_rows(struct search *s) VEX_CHECKED;
+
+/* [deep] Finds the file q->like: s->like_node, key. */
+vex_err query_like_file(struct search *s) VEX_CHECKED;
+/* [deep] unlike.c: moves the queries away from q->unlike. */
+vex_err query_unlike(struct search *s) VEX_CHECKED;
 
 /* [deep] 1: may be a hit, 0: not, or an error that ends the search. */
 int verdict_node(struct search *s, uint64_t node);

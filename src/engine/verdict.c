@@ -133,7 +133,8 @@ int verdict_node(struct search *s, uint64_t node)
 {
 	int yes;
 
-	if (!node || node == s->q->skip_node || node == s->like_node)
+	if (!node || node == s->q->skip_node || node == s->like_node ||
+	    node == s->unlike_node)
 		return 0;
 	if (!s->eager && !s->under && !s->where && !s->q->cred->uid)
 		return 1;
