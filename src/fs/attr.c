@@ -92,7 +92,8 @@ static vex_err set_attrs(int fd, struct handle *h, const struct stat *attr, int 
 
 	if (valid & FUSE_SET_ATTR_SIZE)
 		err = set_size(fd, h, attr->st_size);
-	if (!err && valid & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
+	/* Nothing at all: chown(-1, -1), which moves the ctime. */
+	if (!err && (!valid || valid & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)))
 		err = set_owner(fd, attr, valid);
 	if (!err && valid & FUSE_SET_ATTR_MODE)
 		err = chmod(vex_procfd(fd).path, attr->st_mode & 07777) ? -errno : 0;

@@ -50,6 +50,18 @@ static inline long note_call(struct notes *n, const char *func, int line,
 	return r;
 }
 
+/* A step that must work for the script to mean anything. */
+static inline void sure(long r)
+{
+	if (r < 0)
+		abort();
+}
+
+static inline void shell(const char *cmd)
+{
+	sure(system(cmd) ? -1 : 0);
+}
+
 /* Mode, owner, links, size of a path. */
 static inline void note_stat(struct notes *n, const char *path)
 {
@@ -101,6 +113,20 @@ static inline char *run_script(const char *dir, uid_t uid, gid_t gid, gid_t grou
 	return text;
 }
 
+/* Both notes in full, in the folder $COMPARE_DIR: to look at what differs. */
+static inline void keep_notes(const char *want, const char *got)
+{
+	const char *dir = getenv("COMPARE_DIR");
+	char path[600];
+
+	for (int k = 0; dir && k < 2; k++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, k ? "mount" : "plain");
+		FILE *f = fopen(path, "w");
+		fputs(k ? got : want, f);
+		fclose(f);
+	}
+}
+
 static inline void compare_as(struct vmount *m, uid_t uid, gid_t gid, gid_t group,
 			      void (*script)(struct notes *))
 {
@@ -116,6 +142,7 @@ static inline void compare_as(struct vmount *m, uid_t uid, gid_t gid, gid_t grou
 	if (strcmp(want, got)) {
 		char *a = want, *b = got;
 
+		keep_notes(want, got);
 		while (*a && *a == *b)
 			a++, b++;
 		while (a > want && a[-1] != '\n')
