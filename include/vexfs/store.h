@@ -95,13 +95,15 @@ struct vex_view {
 	uint32_t dim;
 	uint8_t metric;
 	unsigned seg_shift;
-	size_t stride;              /* bytes a row */
-	uint64_t slots;             /* slots 0 .. slots-1 may be live */
-	uint64_t live_rows;         /* bits set in live */
-	uint64_t lsn;               /* last change it shows, of the whole store */
+	size_t stride;      /* bytes a row */
+	uint64_t slots;     /* slots 0 .. slots-1 may be live */
+	uint64_t live_rows; /* bits set in live */
+	uint64_t lsn;       /* last change it shows, of the whole store */
+	uint64_t changed;   /* the last of these that made rows of the space live */
 	const uint8_t *const *rows; /* by segment; mapped, read-only */
 	const float *const *norms;  /* by segment: vex_norm of each row */
-	uint64_t *live;             /* bitmap, own copy */
+	const uint64_t *live;       /* bitmap; does not change */
+	struct vex_bits *bits;      /* private: what holds it */
 	uint64_t pin;               /* private */
 };
 
@@ -132,6 +134,11 @@ void vex_view_slot(const struct vex_view *v, uint64_t slot, struct vex_slot *out
 void vex_space_hold(struct vex_space *sp, uint64_t lsn);
 /* Number of the last change that views show. */
 uint64_t vex_store_lsn(struct vex_store *s);
+/* A number that is another one after any commit that may have touched the node: its row,
+ * names, attachments or stamps. What was read of the node after asking for it holds as
+ * long as it stays: the new number is there before the commit is acknowledged, or shown
+ * by a view. Cheap, for any thread. */
+uint64_t vex_store_touched(const struct vex_store *s, uint64_t node);
 
 /* ---- changes -------------------------------------------------------------- */
 

@@ -97,7 +97,7 @@ static vex_err add_pending(struct search *s, struct graph *g, bool *enough)
 
 	*enough = true;
 	/* It stands where the view does, or later: it lacks nothing. */
-	if (atomic_load(&g->lsn) >= s->view.lsn)
+	if (atomic_load(&g->lsn) >= s->view.changed)
 		return 0;
 	AUTO_FREE uint64_t *bits = malloc((words ? words : 1) * sizeof(*bits));
 	if (!bits)

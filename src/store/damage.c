@@ -51,6 +51,7 @@ void damage_slot(struct vex_space *sp, uint64_t slot, const char *file, const ch
 		sp->live_rows -= bit_get(sp->live, slot);
 		bit_set(sp->bad, slot);
 		bit_clear(sp->live, slot);
+		sp->bits_changed++;
 	}
 	pthread_rwlock_unlock(&sp->store->pub);
 	if (first)

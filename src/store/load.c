@@ -115,6 +115,7 @@ static void load_row(struct vex_space *sp, const struct claim *c, uint32_t row,
 		return;
 	}
 	bit_set(sp->live, slot);
+	sp->rows_lsn = c->lsn > sp->rows_lsn ? c->lsn : sp->rows_lsn;
 	sp->live_rows++;
 	*slot_norm(sp, slot) = rec->norm;
 }

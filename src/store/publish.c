@@ -14,6 +14,8 @@ static void add_slots(struct effect *f)
 		bit_set(sp->live, i);
 		bit_clear(sp->bad, i);
 	}
+	sp->bits_changed++;
+	sp->rows_lsn = f->lsn;
 	sp->live_rows += f->rows;
 	sp->attachments++;
 	if (f->slot + f->rows > sp->top)
@@ -28,6 +30,7 @@ static void free_slots(struct effect *f)
 	uint32_t tainted = 0;
 
 	sp->attachments--;
+	sp->bits_changed++;
 	if (f->slot + f->rows > sp->bitmap_slots || f->slot + f->rows < f->slot) {
 		f->rows = 0;
 		return;

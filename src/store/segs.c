@@ -49,6 +49,7 @@ vex_err space_alloc(struct vex_store *s, uint32_t id, const struct vex_space_spe
 		return -ENOMEM;
 	atomic_store(&sp->hold, UINT64_MAX);
 	pthread_mutex_init(&sp->alloc, NULL);
+	pthread_mutex_init(&sp->bits_lock, NULL);
 	sp->store = s;
 	sp->id = id;
 	sp->dim = spec->dim;
@@ -150,7 +151,9 @@ static void space_free(struct vex_space *sp)
 	free(sp->live);
 	free(sp->bad);
 	free(sp->limbo);
+	bits_drop(sp->bits);
 	pthread_mutex_destroy(&sp->alloc);
+	pthread_mutex_destroy(&sp->bits_lock);
 	free(sp);
 }
 

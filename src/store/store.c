@@ -207,6 +207,26 @@ static uint64_t size_at(int dirfd, const char *name)
 	return fstatat(dirfd, name, &st, 0) ? 0 : (uint64_t)st.st_size;
 }
 
+static uint64_t stripe(uint64_t node)
+{
+	return (node * 0x9e3779b97f4a7c15ull) >> 32 & (TOUCHED - 1);
+}
+
+uint64_t vex_store_touched(const struct vex_store *s, uint64_t node)
+{
+	return atomic_load(&s->touched[stripe(node)]);
+}
+
+void touch_nodes(struct vex_store *s, const struct request *r)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		uint64_t node = r->c[i].node_in ? r->c[i].node_in->id : r->c[i].node;
+
+		if (node)
+			atomic_fetch_add(&s->touched[stripe(node)], 1);
+	}
+}
+
 uint64_t vex_store_lsn(struct vex_store *s)
 {
 	return atomic_load(&s->published_now);

@@ -9,6 +9,7 @@
  *   store.pub   what is live: written by the writer thread after a commit, for bit
  *		 flips and pointer moves only; read to copy bitmaps and look up spaces
  *   store.pins  open views, oldest first
+ *   space.bits_lock  the bitmap copy that views share
  *   queue.lock, readers.lock, damage.lock: leaves
  * Of these only store.flush is held over system calls that wait for the disk, and
  * space.alloc over ftruncate and mmap while a space grows; none over SQLite.
@@ -37,6 +38,7 @@
 #define VEX_NAME_BUF 256u /* a file name with its NUL */
 #define WRITER_STACK ((size_t)1 << 20)
 #define DAMAGE_KEPT 16u
+#define TOUCHED 16384u /* counters of vex_store_touched: a power of two */
 
 /* ---- a space ------------------------------------------------------------- */
 
@@ -81,8 +83,13 @@ struct vex_space {
 	struct vex_space_spec spec;
 	uint64_t *live, *bad; /* bitmaps of bitmap_slots bits */
 	uint64_t bitmap_slots;
-	uint64_t top; /* no slot at or above is live */
+	uint64_t top;          /* no slot at or above is live */
+	uint64_t bits_changed; /* bumped by each change of `live` */
+	uint64_t rows_lsn;     /* the last change that made rows live */
 	uint64_t live_rows, attachments, damaged;
+
+	pthread_mutex_t bits_lock;
+	struct vex_bits *bits; /* guarded by bits_lock: the copy views share; or NULL */
 
 	char why_broken[128]; /* fixed after open */
 };
@@ -206,6 +213,8 @@ struct vex_store {
 	_Atomic bool scrub_stop;
 	bool had_dropped; /* at open: purge.c has work */
 
+	_Atomic uint64_t touched[TOUCHED]; /* by node, hashed */
+
 	pthread_mutex_t readers;
 	struct vex_reader *idle; /* guarded by readers */
 	unsigned nidle;
@@ -279,7 +288,9 @@ bool slots_name(struct vex_space *sp, uint64_t first, uint32_t rows);
 void slots_unname(struct vex_space *sp, uint64_t first, uint32_t rows);
 void slots_limbo(struct vex_space *sp, uint64_t lsn, uint64_t first, uint32_t rows);
 
-/* ---- view.c: pins -------------------------------------------------------- */
+/* ---- view.c: pins, bitmaps ----------------------------------------------- */
+
+void bits_drop(struct vex_bits *b);
 
 vex_err pin_add(struct vex_store *s, struct pin **out) VEX_CHECKED;
 void pin_drop(struct vex_store *s, struct pin *p);
@@ -361,6 +372,9 @@ struct request {
 	_Atomic uint32_t done;
 	bool later; /* nobody waits: freed by the writer */
 };
+
+/* store.c: the nodes of a list that has been committed. Before publish(). */
+void touch_nodes(struct vex_store *s, const struct request *r);
 
 enum effect_kind { FX_ADD, FX_FREE, FX_SPACE_NEW, FX_SPACE_DROP, FX_SPACE_SET };
 

@@ -2,8 +2,9 @@
 /*
  * Views and the pins that hold their slots.
  *
- * A view copies the bitmap under the read side of store.pub, so it lies between two
- * commits, and is pinned in the same moment. Pins are kept in the order of opening,
+ * A view has a copy of the bitmap, made under the read side of store.pub, so it lies
+ * between two commits, and is pinned in the same moment. The copy is shared with the
+ * views that come after, until the bits change. Pins are kept in the order of opening,
  * which is the order of the changes they see: the oldest one bounds what limbo may
  * give back.
  *
@@ -59,30 +60,99 @@ uint64_t pins_min(struct vex_store *s)
 	return s->oldest ? s->oldest->lsn : UINT64_MAX;
 }
 
-static uint64_t words_of(struct vex_space *sp)
+/* ---- bitmaps ------------------------------------------------------------------------
+ */
+
+/* The live bits at one moment, shared by the views that were opened before the next. */
+struct vex_bits {
+	_Atomic uint32_t refs;
+	uint64_t changed; /* as the space's bits_changed was */
+	uint64_t words;   /* room */
+	uint64_t live[];
+};
+
+void bits_drop(struct vex_bits *b)
 {
-	SCOPED_RDLOCK(&sp->store->pub);
+	if (b && atomic_fetch_sub(&b->refs, 1) == 1)
+		free(b);
+}
+
+static struct vex_bits *bits_new(uint64_t words)
+{
+	struct vex_bits *b = malloc(sizeof(*b) + words * sizeof(b->live[0]));
+
+	if (!b)
+		return NULL;
+	atomic_init(&b->refs, 1);
+	b->words = words;
+	return b;
+}
+
+/* The copy made for an earlier view, where nothing has changed since. */
+static struct vex_bits *bits_current(struct vex_space *sp)
+{
+	SCOPED_LOCK(&sp->bits_lock);
+	struct vex_bits *b = sp->bits;
+
+	if (!b || b->changed != sp->bits_changed)
+		return NULL;
+	atomic_fetch_add(&b->refs, 1);
+	return b;
+}
+
+/* For the views to come. */
+static void bits_keep(struct vex_space *sp, struct vex_bits *b)
+{
+	struct vex_bits *old;
+
+	atomic_fetch_add(&b->refs, 1);
+	pthread_mutex_lock(&sp->bits_lock);
+	old = sp->bits;
+	sp->bits = b;
+	pthread_mutex_unlock(&sp->bits_lock);
+	bits_drop(old);
+}
+
+static uint64_t words_of(const struct vex_space *sp)
+{
 	return (sp->top + 63) / 64;
 }
 
-/* False where the bitmap has outgrown the room made for it. */
-static bool fill(struct vex_space *sp, struct vex_view *v, struct pin *p, uint64_t words)
+/* Pins and fills the view, by the copy there is or, where that is out of date, by `own`
+ * (may be NULL): then *words says how much room that takes, or took. False where there
+ * was none. */
+static bool fill(struct vex_space *sp, struct vex_view *v, struct pin *p,
+		 struct vex_bits **own, uint64_t *words)
 {
+	struct vex_bits *b;
+
 	SCOPED_RDLOCK(&sp->store->pub);
-	if ((sp->top + 63) / 64 > words)
+	*words = words_of(sp);
+	b = bits_current(sp);
+	if (!b && *own && (*own)->words >= *words) {
+		b = take_ptr(own);
+		if (sp->live)
+			memcpy(b->live, sp->live, *words * sizeof(b->live[0]));
+		b->changed = sp->bits_changed;
+		bits_keep(sp, b);
+	}
+	if (!b)
 		return false;
 	pin_insert_locked(sp->store, p);
+	v->bits = b;
+	v->live = b->live;
 	v->slots = sp->top;
 	v->live_rows = sp->live_rows;
 	v->lsn = p->lsn;
-	if (sp->live)
-		memcpy(v->live, sp->live, (sp->top + 63) / 64 * sizeof(*v->live));
+	v->changed = sp->rows_lsn;
 	return true;
 }
 
 vex_err vex_view_open(struct vex_space *sp, struct vex_view *v)
 {
 	AUTO_FREE struct pin *p = malloc(sizeof(*p));
+	struct vex_bits *own = NULL;
+	uint64_t words;
 
 	if (!p)
 		return -ENOMEM;
@@ -94,16 +164,13 @@ vex_err vex_view_open(struct vex_space *sp, struct vex_view *v)
 		.rows = (const uint8_t *const *)sp->rows,
 		.norms = (const float *const *)sp->norms,
 	};
-	for (;;) {
-		uint64_t words = words_of(sp);
-
-		v->live = malloc((words ? words : 1) * sizeof(*v->live));
-		if (!v->live)
+	while (!fill(sp, v, p, &own, &words)) {
+		bits_drop(own);
+		own = bits_new(words);
+		if (!own)
 			return -ENOMEM;
-		if (fill(sp, v, p, words))
-			break;
-		free(v->live);
 	}
+	bits_drop(own);
 	v->space = vex_space_ref(sp);
 	v->pin = (uint64_t)(uintptr_t)take_ptr(&p);
 	return 0;
@@ -114,7 +181,7 @@ void vex_view_close(struct vex_view *v)
 	if (!v->space)
 		return;
 	pin_drop(v->space->store, (struct pin *)(uintptr_t)v->pin);
-	free(v->live);
+	bits_drop(v->bits);
 	vex_space_unref(v->space);
 	memset(v, 0, sizeof(*v));
 }
