@@ -132,6 +132,24 @@ void vex_view_slot(const struct vex_view *v, uint64_t slot, struct vex_slot *out
 /* Keeps slots freed by changes after `lsn` from being used again: for an index that
  * knows rows by slot. UINT64_MAX: no hold (as at open). */
 void vex_space_hold(struct vex_space *sp, uint64_t lsn);
+/* Rows were moved between slots by changes up to this one: what knew rows by slot and
+ * stands at an earlier change knows nothing. */
+uint64_t vex_space_moved(const struct vex_space *sp);
+
+/*
+ * Makes a space smaller while it is in use: moves some attachments from the end of its
+ * files into free slots before them (at most `max` rows; each batch is flushed, then
+ * committed, so no power loss can meet it half done), *moved says how many. 0 moved:
+ * nothing is left that could be. [deep]
+ */
+vex_err vex_space_pack(struct vex_space *sp, uint64_t max, uint64_t *moved) VEX_CHECKED;
+/* Gives free slots back to the filesystem: the end of the files is cut off, long runs
+ * before it become holes. Also done by the sync timer where much was freed. Returns the
+ * bytes given back, *held: slots freed that something still holds. */
+uint64_t vex_space_trim(struct vex_space *sp, uint64_t *held);
+/* One bounded step of giving the catalog's free pages back; *left: free pages. [deep] */
+vex_err vex_store_pack_catalog(struct vex_store *s, uint64_t *left) VEX_CHECKED;
+
 /* Number of the last change that views show. */
 uint64_t vex_store_lsn(struct vex_store *s);
 /* A number that is another one after any commit that may have touched the node: its row,
@@ -206,6 +224,11 @@ enum vex_change_kind {
 	VEX_STAMP,
 	/* node, space, key: that attachment alone gets `stamp`. -ENODATA. */
 	VEX_STAMP_ONE,
+	/* space, from_lsn, from_slot, slots (first, rows): the attachment `from_lsn`,
+	 * where it still is at from_slot, is in these slots from now on. Rows and
+	 * records are there, and on the device. Where it is not: no error, lsn 0, and
+	 * the slots are still the caller's. Private to store. */
+	VEX_MOVE,
 };
 
 struct vex_change {
@@ -218,7 +241,8 @@ struct vex_change {
 	const struct vex_node *node_in;
 	const void *key, *name, *text;
 	uint32_t key_len, name_len, text_len;
-	uint64_t slot; /* first slot of a put */
+	uint64_t slot; /* first slot of a put or move */
+	uint64_t from_lsn, from_slot;
 	uint32_t rows;
 	struct vex_stamp stamp, was;
 	const char *path; /* for the log; may be NULL */
@@ -353,6 +377,10 @@ void vex_store_close(struct vex_store *s);
  * `whole`: syncfs first, so names and marks of files are durable too. A failed
  * sync fails now and ever after (-EIO). */
 vex_err vex_store_sync(struct vex_store *s, bool whole) VEX_CHECKED;
+
+/* Makes all durable, then moves the whole WAL into the catalog and empties it, as far as
+ * no reader stands in it: *frames of it are left. */
+vex_err vex_store_checkpoint(struct vex_store *s, uint64_t *frames) VEX_CHECKED;
 
 struct vex_store_status {
 	uint64_t spaces, nodes, attachments, rows, damaged;

@@ -55,8 +55,8 @@ vex_err graph_load(struct follow *f, struct graph *g, const struct vex_view *v)
 	if (fd < 0)
 		return -errno;
 	err = vex_hnsw_load(g->h, fd, g->space, &lsn);
-	/* A catalog older than the index: a restored one. */
-	if (!err && lsn > v->lsn)
+	/* A catalog older than the index: a restored one. Or rows were moved since. */
+	if (!err && (lsn > v->lsn || lsn < vex_space_moved(v->space)))
 		err = -EUCLEAN;
 	if (!err)
 		err = graph_room(g, vex_hnsw_slots(g->h));

@@ -160,10 +160,12 @@ static vex_err add_hit(struct builder *b, const struct vex_hit *h, size_t query,
 		       const struct file_at *f, const struct vex_attach *a)
 {
 	struct vex_result *res = b->res;
+	struct vex_slot vs;
 	vex_err err = grow(b);
 
 	if (err)
 		return err;
+	vex_view_slot(&b->s->view, h->slot, &vs);
 	b->texts[2 * res->n] = f->path;
 	b->texts[2 * res->n + 1] = res->text.len;
 	vex_buf_add(&res->text, a->key, a->key_len);
@@ -172,7 +174,7 @@ static vex_err add_hit(struct builder *b, const struct vex_hit *h, size_t query,
 		.path_len = f->path_len,
 		.key_len = a->key_len,
 		.query = (uint32_t)query,
-		.row = (uint32_t)(h->slot - a->slot),
+		.row = vs.row,
 		.distance = h->distance,
 		.ino = f->st.st_ino,
 		.stale = stamp_stale(&a->stamp, &f->st),

@@ -159,8 +159,8 @@ int verdict_slot(struct search *s, uint64_t slot, struct vex_attach *a)
 	err = vex_read_attach_lsn(s->r, vs.lsn, a);
 	if (err)
 		return fatal(err) ? err : 0;
-	if (a->node != vs.node || a->space != vex_space_id(s->space) || slot < a->slot ||
-	    slot - a->slot >= a->rows)
+	/* Not by slot: one that was moved since (vex_space_pack) is in the view still. */
+	if (a->node != vs.node || a->space != vex_space_id(s->space) || vs.row >= a->rows)
 		return 0;
 	err = vex_view_verify(&s->view, slot, a);
 	return err ? fatal(err) ? err : 0 : 1;

@@ -320,6 +320,8 @@ vex_err apply_change(struct writer *w, struct vex_change *c)
 		return stamp(w, c);
 	case VEX_STAMP_ONE:
 		return stamp_one(w, c);
+	case VEX_MOVE:
+		return apply_move(w, c);
 	}
 	return -EINVAL;
 }

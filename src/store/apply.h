@@ -24,6 +24,7 @@ vex_err apply_space_set(struct writer *w, struct vex_change *c) VEX_CHECKED;
 vex_err apply_node_new(struct writer *w, const struct vex_change *c) VEX_CHECKED;
 vex_err apply_node_set(struct writer *w, const struct vex_change *c) VEX_CHECKED;
 vex_err apply_node_state(struct writer *w, const struct vex_change *c) VEX_CHECKED;
+vex_err apply_move(struct writer *w, struct vex_change *c) VEX_CHECKED;
 vex_err apply_name_add(struct writer *w, const struct vex_change *c) VEX_CHECKED;
 
 #endif

@@ -203,10 +203,8 @@ static vex_err check_format(struct vex_store *s, struct sql *q,
 	}
 	if (!tables) {
 		err = make(s, q);
-		s->version = FMT_VERSION;
 		return err ? diagnose(s, q, err, problem) : 0;
 	}
-	s->version = (int)version;
 	if (app == FMT_APP_ID && version >= 1 && version <= FMT_VERSION)
 		return 0;
 	problem_set(problem,
@@ -271,6 +269,17 @@ static vex_err create_file(struct vex_store *s)
 	return fd >= 0 || errno == EEXIST ? 0 : -errno;
 }
 
+static vex_err bring_up(struct vex_store *s, struct sql *q)
+{
+	int64_t version = 0;
+	vex_err err = pragma_int(q, "PRAGMA user_version", &version);
+
+	if (err || version == FMT_VERSION)
+		return err;
+	vex_info("%s: format version %d becomes %d", s->path, (int)version, FMT_VERSION);
+	return upgrade_catalog(q, (int)version);
+}
+
 vex_err catalog_open(struct vex_store *s, struct sql *q, struct vex_problem *problem)
 {
 	vex_err err = create_file(s);
@@ -289,17 +298,16 @@ vex_err catalog_open(struct vex_store *s, struct sql *q, struct vex_problem *pro
 	if (err)
 		return err;
 	err = meta_get_blob(q, "uuid", s->uuid, sizeof(s->uuid));
+	/* Once more where a power loss took it back with all that was not synced. */
+	if (!err)
+		err = bring_up(s, q);
 	if (!err)
 		err = tail_check(s, q);
+	if (!err)
+		err = bring_up(s, q);
 	if (err)
 		return diagnose(s, q, err, problem);
-	err = check_pages(s, q, problem);
-	if (err || s->version == FMT_VERSION)
-		return err;
-	/* Only now: what a power loss took back must be gone first. */
-	vex_info("%s: format version %d becomes %d", s->path, s->version, FMT_VERSION);
-	err = upgrade_catalog(q, s->version);
-	return err ? diagnose(s, q, err, problem) : 0;
+	return check_pages(s, q, problem);
 }
 
 /* ---- the root ------------------------------------------------------------ */

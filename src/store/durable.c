@@ -130,6 +130,34 @@ static void checkpoint(struct writer *w)
 			 sqlite3_errmsg(w->q.db));
 }
 
+uint64_t writer_checkpoint(struct writer *w)
+{
+	int left = 0, done = 0;
+
+	/* Readers that stand in the WAL are not waited for. */
+	sqlite3_busy_timeout(w->q.db, 0);
+	checkpoint(w);
+	if (sqlite3_wal_checkpoint_v2(w->q.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, &left,
+				      &done) == SQLITE_OK)
+		w->frames = 0;
+	sqlite3_busy_timeout(w->q.db, SQL_BUSY_MS);
+	return left > done ? (uint64_t)(left - done) : 0;
+}
+
+#define VACUUM_PAGES "2048"
+
+vex_err writer_vacuum(struct writer *w, uint64_t *left)
+{
+	int64_t pages = 0;
+	vex_err err = sql_text(&w->q, "PRAGMA incremental_vacuum(" VACUUM_PAGES ")");
+
+	if (!err)
+		err = sql_int(&w->q, SQL_FREE_PAGES, &pages, "");
+	*left = err ? 0 : (uint64_t)pages;
+	atomic_fetch_add(&w->s->changed, 1);
+	return err;
+}
+
 vex_err writer_durable(struct writer *w)
 {
 	struct vex_store *s = w->s;

@@ -35,7 +35,16 @@ static void read_spec(sqlite3_stmt *st, struct vex_space_spec *spec)
 	spec->quant = sql_u8(st, 9);
 }
 
-static vex_err load_space(struct vex_store *s, sqlite3_stmt *st)
+static vex_err load_moved(struct sql *q, struct vex_space *sp)
+{
+	int64_t moved = 0;
+	vex_err err = sql_int(q, SQL_SPACE_MOVED, &moved, "i", (int64_t)sp->id);
+
+	atomic_store(&sp->moved, (uint64_t)moved);
+	return err;
+}
+
+static vex_err load_space(struct vex_store *s, struct sql *q, sqlite3_stmt *st)
 {
 	struct vex_problem why = { "" };
 	struct vex_space_spec spec;
@@ -49,6 +58,9 @@ static vex_err load_space(struct vex_store *s, sqlite3_stmt *st)
 	if (err)
 		return err;
 	spaces_insert_locked(s, sp);
+	err = load_moved(q, sp);
+	if (err)
+		return err;
 	err = slotfile_open(sp, &why);
 	if (!err || !*why.text)
 		return err;
@@ -79,7 +91,7 @@ vex_err load_list(struct vex_store *s, struct sql *q)
 		if (sqlite3_column_int(st, 10))
 			s->had_dropped = true;
 		else
-			err = load_space(s, st);
+			err = load_space(s, q, st);
 	}
 	sql_end(q, SQL_SPACE_ALL, st);
 	return err ? err : more;

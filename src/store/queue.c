@@ -104,7 +104,7 @@ vex_err queue_run(struct vex_store *s, struct request *r)
 static void give_back(struct vex_change *c, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (c[i].kind == VEX_PUT)
+		if (c[i].kind == VEX_PUT || c[i].kind == VEX_MOVE)
 			vex_slots_return(c[i].space, c[i].slot, c[i].rows);
 }
 
@@ -175,7 +175,8 @@ static size_t measure(const struct vex_change *c, size_t n)
 static bool may_be_late(const struct vex_change *c, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (c[i].kind == VEX_PUT || c[i].kind == VEX_SPACE_NEW)
+		if (c[i].kind == VEX_PUT || c[i].kind == VEX_MOVE ||
+		    c[i].kind == VEX_SPACE_NEW)
 			return false;
 	return n > 0;
 }

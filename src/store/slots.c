@@ -18,15 +18,19 @@
 #include <vexfs/kernel.h>
 #include "store_i.h"
 
+#define LIMBO_MIN 1024u
+#define LIMBO_SHARE 16u
+
 static void clear_locked(struct vex_space *sp, uint64_t first, uint32_t rows)
 {
 	for (uint32_t i = 0; i < rows; i++)
 		bit_clear(sp->used, first + i);
 	sp->free += rows;
+	sp->freed += rows;
 	sp->no_run = 0;
 }
 
-static void drain_locked(struct vex_space *sp)
+void slots_drain_locked(struct vex_space *sp)
 {
 	struct vex_store *s = sp->store;
 	uint64_t limit = vex_min64(atomic_load(&s->durable_lsn), pins_min(s));
@@ -36,6 +40,7 @@ static void drain_locked(struct vex_space *sp)
 		struct limbo *l = &sp->limbo[sp->limbo_head];
 
 		clear_locked(sp, l->slot, l->rows);
+		sp->limbo_rows -= l->rows;
 		sp->limbo_head = (sp->limbo_head + 1) & (sp->limbo_size - 1);
 		sp->limbo_n--;
 	}
@@ -65,6 +70,7 @@ void slots_limbo(struct vex_space *sp, uint64_t lsn, uint64_t first, uint32_t ro
 		return;
 	sp->limbo[(sp->limbo_head + sp->limbo_n++) & (sp->limbo_size - 1)] =
 	    (struct limbo){ .lsn = lsn, .slot = first, .rows = rows };
+	sp->limbo_rows += rows;
 }
 
 void vex_space_hold(struct vex_space *sp, uint64_t lsn)
@@ -119,8 +125,11 @@ static vex_err take_locked(struct vex_space *sp, uint32_t rows, uint64_t *first)
 {
 	vex_err err;
 
-	drain_locked(sp);
+	slots_drain_locked(sp);
 	if (!take_free_locked(sp, rows, first)) {
+		/* Much of it waits for a sync to be free: rather that than to grow. */
+		if (sp->limbo_rows > LIMBO_MIN && sp->limbo_rows > sp->high / LIMBO_SHARE)
+			sync_poke(sp->store);
 		err = segs_grow_locked(sp, sp->high + rows);
 		if (err)
 			return err;
@@ -163,6 +172,21 @@ static vex_err take(struct vex_space *sp, uint32_t rows, uint64_t *first)
 	for (uint32_t i = 0; i < rows && !err; i++)
 		bit_set(sp->pending, *first + i);
 	return err;
+}
+
+vex_err slots_take_low(struct vex_space *sp, uint64_t from, uint64_t to, uint32_t rows,
+		       uint64_t *first)
+{
+	SCOPED_LOCK(&sp->alloc);
+	slots_drain_locked(sp);
+	if (!find_run(sp->used, from, vex_min64(to, sp->high), rows, first))
+		return -ENOSPC;
+	for (uint32_t i = 0; i < rows; i++) {
+		bit_set(sp->used, *first + i);
+		bit_set(sp->pending, *first + i);
+	}
+	sp->free -= rows;
+	return 0;
 }
 
 vex_err vex_slots_write(struct vex_space *sp, const void *data, uint32_t rows,

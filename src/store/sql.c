@@ -5,6 +5,7 @@
  * Checkpoints are never automatic, neither at a commit nor at close: a page may reach
  * the catalog only after the slot files it speaks of have been flushed (sync.c).
  */
+#include <sys/stat.h>
 #include "format.h"
 #include "sql.h"
 
@@ -49,22 +50,29 @@ vex_err sql_text(struct sql *q, const char *text)
 
 /* Reserved bytes must be set before the first page is written; on a catalog that
  * exists they are in its header already. */
-static vex_err setup(struct sql *q)
+static vex_err setup(struct sql *q, bool fresh)
 {
+	vex_err err = 0;
 	int reserve = FMT_PAGE_SUM, on = 1;
 
 	sqlite3_extended_result_codes(q->db, 1);
-	sqlite3_busy_timeout(q->db, 10000);
+	sqlite3_busy_timeout(q->db, SQL_BUSY_MS);
 	sqlite3_file_control(q->db, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserve);
 	sqlite3_db_config(q->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, on, NULL);
 	sqlite3_db_config(q->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
 	sqlite3_db_config(q->db, SQLITE_DBCONFIG_DEFENSIVE, on, NULL);
+	/* Only here: in a catalog that exists it would change nothing, and write. */
+	if (fresh)
+		err = sql_text(q, "PRAGMA page_size=4096;"
+				  "PRAGMA auto_vacuum=INCREMENTAL");
+	if (err)
+		return err;
 	return sql_text(q, "PRAGMA page_size=4096; PRAGMA mmap_size=0;"
 			   "PRAGMA temp_store=MEMORY; PRAGMA foreign_keys=OFF;"
 			   "PRAGMA secure_delete=ON; PRAGMA cache_size=-4096;"
 			   "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
 			   "PRAGMA wal_autocheckpoint=0;"
-			   "PRAGMA journal_size_limit=67108864;");
+			   "PRAGMA journal_size_limit=8388608;");
 }
 
 vex_err sql_open(struct sql *q, int dirfd, bool create)
@@ -72,6 +80,7 @@ vex_err sql_open(struct sql *q, int dirfd, bool create)
 	int flags =
 	    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
 	struct vex_procfd dir = vex_procfd(dirfd);
+	struct stat st;
 	char path[64];
 	vex_err err = vfs_register();
 	int rc;
@@ -83,7 +92,7 @@ vex_err sql_open(struct sql *q, int dirfd, bool create)
 	rc = sqlite3_open_v2(path, &q->db, flags | (create ? SQLITE_OPEN_CREATE : 0),
 			     VFS_NAME);
 	err = sql_errno(rc);
-	return err ? err : setup(q);
+	return err ? err : setup(q, !fstatat(dirfd, FMT_CATALOG, &st, 0) && !st.st_size);
 }
 
 void sql_close(struct sql *q)

@@ -11,6 +11,7 @@
 #include <sqlite3.h>
 #include <vexfs/base.h>
 
+#define SQL_BUSY_MS 10000
 #define ATTACH_COLS "lsn,node,space,slot,rows,form,st_size,st_mtime,st_open,key"
 #define NODE_COLS "id,state,is_dir,mark,fh,fh_gen,ino,size,mtime"
 
@@ -24,7 +25,8 @@
 	X(META_GET, "SELECT value FROM meta WHERE key=?1")                               \
 	X(META_SET, "INSERT OR REPLACE INTO meta(key,value) VALUES(?1,?2)")              \
 	X(LSN_MAX, "SELECT max((SELECT ifnull(max(lsn),0) FROM log),"                    \
-		   "(SELECT ifnull(max(lsn),0) FROM attach))")                           \
+		   "(SELECT ifnull(max(lsn),0) FROM attach),"                            \
+		   "(SELECT ifnull(max(moved),0) FROM space))")                          \
 	X(NODE_MAX, "SELECT ifnull(max(id),0),count(*) FROM node")                       \
 	X(LOG_MIN, "SELECT ifnull(min(lsn),0) FROM log")                                 \
 	X(LOG_ADD, "INSERT INTO log(lsn,time,kind,node,space,key,old_slot,new_slot,"     \
@@ -74,6 +76,10 @@
 		       "WHERE lsn>?1 ORDER BY lsn LIMIT 2000)")                          \
 	X(ATTACH_PURGE, "DELETE FROM attach WHERE lsn>?1 AND lsn<=?2 AND space IN "      \
 			"(SELECT id FROM space WHERE dropped=1)")                        \
+	X(ATTACH_MOVE, "UPDATE attach SET slot=?2 WHERE lsn=?1")                         \
+	X(FREE_PAGES, "PRAGMA freelist_count")                                           \
+	X(SPACE_MOVED, "SELECT ifnull(moved,0) FROM space WHERE id=?1")                  \
+	X(SPACE_MOVED_SET, "UPDATE space SET moved=?2 WHERE id=?1")                      \
 	X(STAMP_OPEN, "UPDATE attach SET st_size=?2,st_mtime=?3,st_open=0 "              \
 		      "WHERE node=?1 AND st_open=1")                                     \
 	X(STAMP_WAS, "UPDATE attach SET st_size=?2,st_mtime=?3,st_open=0 "               \

@@ -29,7 +29,7 @@
 /* Bytes of rows in one put: a value of 65,536 bytes of text, "1,1,...", is twice that. */
 #define ROWS_BYTES_MAX ((size_t)256 << 10)
 #define WRITE_BYTES_MAX ((size_t)64 << 20) /* rows taken at once, for many puts */
-#define LOG_KEEP 1000000u
+#define LOG_KEEP 65536u
 #define RECS_MAX 128u /* records written at once */
 #define GROUP_MAX 256u
 #define WAL_FULL 8192u /* frames (32 MiB): then it is synced and checkpointed at once */
@@ -77,7 +77,11 @@ struct vex_space {
 	uint64_t *pending;   /* bitmap: written, not yet named by a put */
 	struct limbo *limbo; /* ring, oldest first */
 	size_t limbo_head, limbo_n, limbo_size;
-	_Atomic uint64_t hold; /* vex_space_hold; no lock */
+	uint64_t limbo_rows;
+	uint64_t freed;         /* slots since the last trim */
+	uint64_t cut_serial;    /* pins up to this may know a later end (trim.c) */
+	_Atomic uint64_t hold;  /* vex_space_hold; no lock */
+	_Atomic uint64_t moved; /* vex_space_moved; no lock */
 
 	/* guarded by store.pub: */
 	struct vex_space_spec spec;
@@ -144,7 +148,7 @@ static inline uint64_t *slot_sum(const struct vex_space *sp, uint64_t slot)
 
 struct pin {
 	struct pin *prev, *next;
-	uint64_t lsn;
+	uint64_t lsn, serial;
 };
 
 struct request; /* queue.c */
@@ -164,6 +168,7 @@ struct syncer {
 	/* guarded by lock: */
 	uint64_t started, finished; /* syncs are numbered */
 	bool whole;                 /* the next one begins with syncfs */
+	_Atomic bool poked;         /* no lock */
 	bool stop;
 	vex_err last; /* result of the last finished one */
 	pthread_t timer;
@@ -180,7 +185,6 @@ struct vex_store {
 	enum vex_sync_mode sync;
 	uint32_t interval_ms;
 	char *mountpoint;  /* as mountinfo writes it; NULL: unknown */
-	int version;       /* of the catalog, as it was found */
 	bool rebooted;     /* since the last daemon had the lock, or it cannot be told */
 	bool mine;         /* we have the lock */
 	uint64_t lsn_lost; /* highest number a power loss took back */
@@ -193,6 +197,7 @@ struct vex_store {
 
 	pthread_mutex_t pins;
 	struct pin *oldest, *newest; /* guarded by pins */
+	uint64_t pin_serial;         /* guarded by pins: of the last one */
 
 	_Atomic uint64_t durable_lsn;
 	_Atomic uint64_t changed, changed_durable; /* counts commits of any kind */
@@ -287,6 +292,17 @@ bool slots_name(struct vex_space *sp, uint64_t first, uint32_t rows);
 /* The put is undone. */
 void slots_unname(struct vex_space *sp, uint64_t first, uint32_t rows);
 void slots_limbo(struct vex_space *sp, uint64_t lsn, uint64_t first, uint32_t rows);
+/* Limbo is emptied as far as may be. alloc held. */
+void slots_drain_locked(struct vex_space *sp);
+/* The lowest run of free slots at or above `from` that ends at or before `to`, taken and
+ * pending: -ENOSPC where there is none. */
+vex_err slots_take_low(struct vex_space *sp, uint64_t from, uint64_t to, uint32_t rows,
+		       uint64_t *first) VEX_CHECKED;
+
+/* ---- trim.c: free slots given back to the filesystem ---------------------- */
+
+/* All spaces where enough was freed to be worth it. */
+void trim_some(struct vex_store *s);
 
 /* ---- view.c: pins, bitmaps ----------------------------------------------- */
 
@@ -296,6 +312,9 @@ vex_err pin_add(struct vex_store *s, struct pin **out) VEX_CHECKED;
 void pin_drop(struct vex_store *s, struct pin *p);
 /* Changes at or below this are seen by all that looks. */
 uint64_t pins_min(struct vex_store *s);
+/* Pins are numbered: the last number, and whether one up to `serial` is still there. */
+uint64_t pins_serial(struct vex_store *s);
+bool pins_before(struct vex_store *s, uint64_t serial);
 
 /* ---- space.c: the list of spaces ----------------------------------------- */
 
@@ -366,7 +385,9 @@ void scrub_stop(struct vex_store *s);
 
 struct request {
 	struct request *next;
-	struct vex_change *c; /* NULL: make it all durable */
+	struct vex_change *c; /* NULL: make it all durable, and what `also` says */
+	enum { ALSO_NOTHING, ALSO_CHECKPOINT, ALSO_VACUUM } also;
+	uint64_t left; /* out: frames in the WAL, or free pages of the catalog */
 	size_t n, bad;
 	vex_err err;
 	_Atomic uint32_t done;
@@ -432,6 +453,10 @@ void writer_finish(struct writer *w);
 vex_err writer_flush(struct writer *w) VEX_CHECKED;
 /* Flushes, then commits so that it lasts. */
 vex_err writer_durable(struct writer *w) VEX_CHECKED;
+/* Empties the WAL as far as readers let it; says how many frames are left. */
+uint64_t writer_checkpoint(struct writer *w);
+/* One bounded step: free pages at the end of the catalog go; how many are left. */
+vex_err writer_vacuum(struct writer *w, uint64_t *left) VEX_CHECKED;
 /* Writes meta.durable inside the open transaction. */
 vex_err writer_mark_durable(struct writer *w) VEX_CHECKED;
 /* COMMIT; a failed flush makes the store read-only. */
@@ -461,6 +486,8 @@ bool reserve_is_for(const struct vex_change *c, size_t n);
 /* ---- sync.c -------------------------------------------------------------- */
 
 vex_err sync_start(struct vex_store *s) VEX_CHECKED;
+/* Asks the timer for a sync now: freed slots wait for one. Any thread, any lock. */
+void sync_poke(struct vex_store *s);
 void sync_stop(struct vex_store *s);
 
 /* ---- read.c -------------------------------------------------------------- */

@@ -69,10 +69,42 @@ vex_err vex_store_sync(struct vex_store *s, bool whole)
 	return atomic_load(&s->failed) ? -EIO : y->last;
 }
 
+/* A sync, and what `also` says: by the writer, after its sync. */
+static vex_err sync_also(struct vex_store *s, int also, uint64_t *left)
+{
+	struct request r = { .c = NULL };
+	vex_err err = vex_store_sync(s, false);
+
+	r.also = also;
+	if (!err)
+		err = queue_run(s, &r);
+	if (!err)
+		err = r.err;
+	*left = r.left;
+	return err;
+}
+
+vex_err vex_store_checkpoint(struct vex_store *s, uint64_t *frames)
+{
+	return sync_also(s, ALSO_CHECKPOINT, frames);
+}
+
+vex_err vex_store_pack_catalog(struct vex_store *s, uint64_t *left)
+{
+	return sync_also(s, ALSO_VACUUM, left);
+}
+
 static bool dirty(struct vex_store *s)
 {
 	return atomic_load(&s->changed) != atomic_load(&s->changed_durable) &&
 	       !atomic_load(&s->failed);
+}
+
+/* Without the lock the signal may be lost: then it is the next poke, or the interval. */
+void sync_poke(struct vex_store *s)
+{
+	if (!atomic_exchange(&s->syncer.poked, true))
+		pthread_cond_signal(&s->syncer.tick);
 }
 
 static void *timer(void *arg)
@@ -86,12 +118,13 @@ static void *timer(void *arg)
 		struct timespec t = { .tv_sec = (time_t)(at / 1000000000),
 				      .tv_nsec = (long)(at % 1000000000) };
 
-		if (pthread_cond_timedwait(&y->tick, &y->lock, &t) != ETIMEDOUT ||
+		if ((pthread_cond_timedwait(&y->tick, &y->lock, &t) != ETIMEDOUT &&
+		     !atomic_exchange(&y->poked, false)) ||
 		    y->stop)
 			continue;
 		pthread_mutex_unlock(&y->lock);
-		if (dirty(s))
-			(void)!vex_store_sync(s, false);
+		if (dirty(s) && !vex_store_sync(s, false))
+			trim_some(s);
 		pthread_mutex_lock(&y->lock);
 	}
 	pthread_mutex_unlock(&y->lock);

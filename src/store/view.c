@@ -17,6 +17,7 @@ static void pin_insert_locked(struct vex_store *s, struct pin *p)
 {
 	SCOPED_LOCK(&s->pins);
 	p->lsn = s->published;
+	p->serial = ++s->pin_serial;
 	p->next = NULL;
 	p->prev = s->newest;
 	if (s->newest)
@@ -58,6 +59,18 @@ uint64_t pins_min(struct vex_store *s)
 {
 	SCOPED_LOCK(&s->pins);
 	return s->oldest ? s->oldest->lsn : UINT64_MAX;
+}
+
+uint64_t pins_serial(struct vex_store *s)
+{
+	SCOPED_LOCK(&s->pins);
+	return s->pin_serial;
+}
+
+bool pins_before(struct vex_store *s, uint64_t serial)
+{
+	SCOPED_LOCK(&s->pins);
+	return s->oldest && s->oldest->serial <= serial;
 }
 
 /* ---- bitmaps ------------------------------------------------------------------------
@@ -208,11 +221,13 @@ vex_err vex_view_verify(const struct vex_view *v, uint64_t slot,
 			const struct vex_attach *a)
 {
 	struct claim c = claim_of(a);
+	const struct fmt_rec *rec = slot_rec(v->space, slot);
 
-	if (slot < a->slot || slot - a->slot >= a->rows || !vex_view_live(v, slot))
+	if (!vex_view_live(v, slot))
 		return -EIO;
-	if (rec_holds(v->space, &c, (uint32_t)(slot - a->slot), slot_rec(v->space, slot),
-		      vex_view_row(v, slot)))
+	/* The slot may be one the attachment was in before it was moved. */
+	if (rec->row < a->rows &&
+	    rec_holds(v->space, &c, rec->row, rec, vex_view_row(v, slot)))
 		return 0;
 	damage_slot(v->space, slot, "rows", "checksum mismatch");
 	return -EIO;
@@ -296,25 +311,37 @@ static vex_err read_pinned(struct vex_space *sp, const struct vex_attach *a,
 		return err;
 	if (!still_there(sp->store, a))
 		return -ENODATA;
+	if (state == GONE)
+		return -EAGAIN;
 	if (state == FINE)
 		damage_rows(sp, a, out);
 	return -EIO;
 }
 
+/* An attachment that was moved (compact.c) is in the catalog a moment before memory
+ * knows of it: that moment is waited for. */
+#define PUBLISH_TRIES 500
+#define PUBLISH_WAIT_US 200
+
 vex_err vex_read_rows(struct vex_store *s, const struct vex_attach *a, void *out)
 {
 	AUTO_SPACE struct vex_space *sp = NULL;
-	struct pin *p;
-	vex_err err;
+	vex_err err = -EAGAIN;
 
 	if (vex_space_find_id(s, a->space, &sp))
 		return -ENODATA;
 	if (atomic_load(&sp->broken))
 		return -EIO;
-	err = pin_add(s, &p);
-	if (err)
-		return err;
-	err = read_pinned(sp, a, p->lsn, out);
-	pin_drop(s, p);
-	return err;
+	for (int i = 0; i < PUBLISH_TRIES && err == -EAGAIN; i++) {
+		struct pin *p;
+
+		if (i)
+			usleep(PUBLISH_WAIT_US);
+		err = pin_add(s, &p);
+		if (err)
+			return err;
+		err = read_pinned(sp, a, p->lsn, out);
+		pin_drop(s, p);
+	}
+	return err == -EAGAIN ? -EIO : err;
 }

@@ -234,9 +234,14 @@ static void serve(struct writer *w, struct request *first)
 	err = writer_durable(w);
 	while (syncs) {
 		struct request *r = syncs;
+		vex_err own = err;
 
 		syncs = r->next;
-		queue_done(r, err);
+		if (!own && r->also == ALSO_CHECKPOINT)
+			r->left = writer_checkpoint(w);
+		else if (!own && r->also == ALSO_VACUUM)
+			own = writer_vacuum(w, &r->left);
+		queue_done(r, own);
 	}
 }
 

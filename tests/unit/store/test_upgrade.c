@@ -44,6 +44,7 @@ static void run(const char *text)
 static void make_old(void)
 {
 	run("ALTER TABLE space DROP COLUMN scale; ALTER TABLE space DROP COLUMN recall;"
+	    "ALTER TABLE space DROP COLUMN moved;"
 	    "PRAGMA user_version=1");
 }
 
