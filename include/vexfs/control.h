@@ -57,4 +57,28 @@ vex_err vex_session_ioctl(struct vex_session *s, const struct vex_cred *cred,
 /* poll(2) events now. */
 uint32_t vex_session_poll(struct vex_session *s);
 
+/*
+ * Saved searches, by name: a request in JSON, at most VEX_VALUE_MAX bytes, none at
+ * first. -ENOENT: there is no such search; -EINVAL: a name that begins with a dot, a
+ * request that makes no sense or has several queries; -EEXIST; -ENOSPC past 4096.
+ * Whether the caller may is for who calls: a search belongs to the owner in its stat.
+ */
+#define VEX_SAVED_HITS 1000u
+vex_err vex_saved_make(struct vex_control *c, const struct vex_cred *cred,
+		       const char *name) VEX_CHECKED;
+vex_err vex_saved_remove(struct vex_control *c, const char *name) VEX_CHECKED;
+vex_err vex_saved_stat(struct vex_control *c, const char *name,
+		       struct stat *st) VEX_CHECKED;
+/* Appends the request. */
+vex_err vex_saved_get(struct vex_control *c, const char *name,
+		      struct vex_buf *out) VEX_CHECKED;
+vex_err vex_saved_set(struct vex_control *c, const struct vex_cred *cred,
+		      const char *name, const void *json, size_t len) VEX_CHECKED;
+vex_err vex_saved_list(struct vex_control *c, vex_err (*fn)(void *arg, const char *name),
+		       void *arg) VEX_CHECKED;
+/* Runs it as the caller: at most VEX_SAVED_HITS hits are of use. *out NULL: it has no
+ * request yet. Errors as vex_engine_search. */
+vex_err vex_saved_run(struct vex_control *c, const struct vex_cred *cred,
+		      const char *name, struct vex_result **out) VEX_CHECKED;
+
 #endif

@@ -14,6 +14,10 @@ vex_err inode_stat(struct vex_fs *fs, struct inode *i, struct stat *st)
 {
 	AUTO_FD struct fdref ref = FDREF_INIT;
 
+	if (i->kind == I_VIRT) {
+		virt_stat(fs, i, st);
+		return 0;
+	}
 	if (i->kind != I_BACKED) {
 		ctl_stat(fs, i, st);
 		return 0;
@@ -164,6 +168,11 @@ void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	struct vex_fs *fs = fs_of(req);
 	AUTO_FD struct fdref ref = FDREF_INIT;
+
+	if (inode_of(req, ino)->kind == I_VIRT) {
+		virt_readlink(req, inode_of(req, ino));
+		return;
+	}
 	AUTO_FREE char *target = malloc(PATH_MAX + 1);
 
 	vex_err err = target ? fd_get(fs, inode_of(req, ino), &ref) : -ENOMEM;

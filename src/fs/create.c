@@ -64,6 +64,10 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
+	if (inode_of(req, parent)->kind == I_VIRT) {
+		virt_mkdir(req, inode_of(req, parent), name);
+		return;
+	}
 	AUTO_MAKING struct making m;
 	struct fuse_entry_param e;
 

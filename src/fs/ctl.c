@@ -84,6 +84,8 @@ vex_err ctl_lookup(struct vex_fs *fs, const char *name, struct fuse_entry_param 
 {
 	struct inode *i = find(fs, name);
 
+	if (!i && virt_is_root(name))
+		return virt_root(fs, name, e);
 	if (!i)
 		return -ENOENT;
 	memset(e, 0, sizeof(*e));
@@ -186,7 +188,7 @@ static size_t add_entry(fuse_req_t req, char *out, size_t room, const char *name
 	return fuse_add_direntry(req, out, room, name, &e->attr, next);
 }
 
-/* ".", "..", then the files; offsets count them. */
+/* ".", "..", the files, the query directories; offsets count them. */
 void ctl_readdir(fuse_req_t req, size_t size, off_t off, bool plus)
 {
 	struct vex_fs *fs = fs_of(req);
@@ -198,12 +200,16 @@ void ctl_readdir(fuse_req_t req, size_t size, off_t off, bool plus)
 		reply_err(req, -ENOMEM);
 		return;
 	}
-	for (size_t k = (size_t)off; k < n + 2; k++) {
-		const char *name = k == 0 ? "." : k == 1 ? ".." : f[k - 2].name;
+	for (size_t k = (size_t)off; k < n + 4; k++) {
+		const char *name = k == 0	? "."
+				   : k == 1	? ".."
+				   : k < n + 2	? f[k - 2].name
+				   : k == n + 2 ? "near"
+						: "search";
 		struct fuse_entry_param e = { .attr = { .st_mode = S_IFDIR,
 							.st_ino = CTL_INO } };
 
-		if (k >= 2 && ctl_lookup(fs, name, &e))
+		if (k >= 2 && k < n + 2 && ctl_lookup(fs, name, &e))
 			break;
 		size_t need =
 		    add_entry(req, out + used, size - used, name, &e, (off_t)k + 1, plus);

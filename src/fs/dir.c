@@ -31,6 +31,10 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	vex_err err = 0;
 	int fd = -1;
 
+	if (i->kind == I_VIRT) {
+		virt_opendir(req, i, fi);
+		return;
+	}
 	if (i->kind == I_BACKED) {
 		err = fd_get(fs, i, &ref);
 		if (!err)
@@ -154,6 +158,10 @@ static void list(fuse_req_t req, struct handle *h, size_t size, off_t off, bool 
 	struct listing l = { .req = req, .fs = fs_of(req), .h = h, .plus = plus };
 	AUTO_FREE char *out = NULL;
 
+	if (h->inode->kind == I_VIRT) {
+		virt_readdir(req, h, size, off, plus);
+		return;
+	}
 	if (h->inode->kind != I_BACKED) {
 		ctl_readdir(req, size, off, plus);
 		return;

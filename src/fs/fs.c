@@ -174,6 +174,8 @@ vex_err vex_fs_new(const struct vex_fs_opts *o, struct vex_fs **out)
 		err = root_init(fs);
 	if (!err)
 		err = ctl_init(fs);
+	if (!err)
+		err = linkcache_new(&fs->links);
 	if (err) {
 		vex_fs_free(fs);
 		return err;
@@ -194,6 +196,7 @@ void vex_fs_free(struct vex_fs *f)
 	handles_close_all(f);
 	itable_destroy(f);
 	ctl_destroy(f);
+	linkcache_free(f->links);
 	pthread_mutex_destroy(&f->devs_lock);
 	pthread_mutex_destroy(&f->handles_lock);
 	fdcache_destroy(f);

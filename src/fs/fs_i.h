@@ -45,6 +45,7 @@ enum inode_kind {
 	I_BACKED,  /* an object of STORE */
 	I_CTLDIR,  /* MOUNT/.vexfs */
 	I_CTLFILE, /* a file in it */
+	I_VIRT,    /* below .vexfs/near and .vexfs/search: virt.c; name is its key */
 };
 
 /*
@@ -113,6 +114,7 @@ struct vex_fs {
 	struct shard shards[SHARDS];
 	struct fdcache fds;
 	struct inode *root, *ctldir;
+	struct linkcache *links;
 	struct inode **ctlfiles;
 	size_t nctlfiles;
 	_Atomic uint32_t gen;
@@ -137,6 +139,9 @@ struct inode *inode_find(struct vex_fs *fs, const struct stat *st,
 /* One more; the caller knows that there is one. */
 void inode_ref(struct inode *i);
 void inode_unref(struct vex_fs *fs, struct inode *i, uint64_t n);
+/* The same for an I_VIRT inode; one that is made takes `name` (heap), else it is freed. */
+vex_err inode_get_virt(struct vex_fs *fs, const struct stat *st, const struct vex_fh *fh,
+		       char *name, struct inode **out) VEX_CHECKED;
 struct inode *inode_new(struct vex_fs *fs, enum inode_kind kind, const struct stat *st,
 			const struct vex_fh *fh);
 void inode_name(struct vex_fs *fs, struct inode *i, struct inode *parent,
@@ -242,6 +247,7 @@ struct handle {
 	_Atomic bool dirty;          /* content changed since the last flush */
 	struct vex_session *session; /* of a control file */
 	struct dirbuf *dir;          /* of a directory; made by its first READDIR */
+	struct links *links;         /* of a query directory: what opendir found */
 };
 
 static inline struct handle *handle_of(const struct fuse_file_info *fi)
@@ -345,6 +351,53 @@ void ctl_open(fuse_req_t req, struct inode *i, struct fuse_file_info *fi);
 void ctl_read(fuse_req_t req, struct handle *h, size_t size, off_t off);
 void ctl_write(fuse_req_t req, struct handle *h, struct fuse_bufvec *in);
 void ctl_readdir(fuse_req_t req, size_t size, off_t off, bool plus);
+
+/* ---- query directories: links.c, virt.c ------------------------------------------- */
+
+/* What a search found, as links: fixed once made, counted. */
+struct link_at {
+	char *name, *target;
+};
+struct links {
+	_Atomic unsigned refs;
+	size_t n;
+	struct link_at *v;
+};
+vex_err links_new(const struct vex_result *r, unsigned depth,
+		  struct links **out) VEX_CHECKED;
+void links_put(struct links *l);
+/* NULL where there is none of that name. */
+const char *links_target(const struct links *l, const char *name);
+
+/* The last ones shown, by directory and caller, for the lookups that follow. */
+vex_err linkcache_new(struct linkcache **out) VEX_CHECKED;
+void linkcache_free(struct linkcache *c);
+/* Counted, or NULL. */
+struct links *linkcache_get(struct linkcache *c, const char *key,
+			    const struct vex_cred *cred);
+void linkcache_put(struct linkcache *c, const char *key, const struct vex_cred *cred,
+		   struct links *l);
+void linkcache_drop(struct linkcache *c, const char *key);
+
+/* Whether (control directory, name) is one of ours; then its entry. */
+bool virt_is_root(const char *name);
+vex_err virt_root(struct vex_fs *fs, const char *name,
+		  struct fuse_entry_param *e) VEX_CHECKED;
+void virt_stat(struct vex_fs *fs, const struct inode *i, struct stat *st);
+void virt_lookup(fuse_req_t req, struct inode *dir, const char *name);
+void virt_opendir(fuse_req_t req, struct inode *i, struct fuse_file_info *fi);
+void virt_readdir(fuse_req_t req, struct handle *h, size_t size, off_t off, bool plus);
+void virt_readlink(fuse_req_t req, struct inode *i);
+void virt_mkdir(fuse_req_t req, struct inode *dir, const char *name);
+void virt_rmdir(fuse_req_t req, struct inode *dir, const char *name);
+/* Xattrs: of a saved search, its request. */
+vex_err virt_xattr_set(fuse_req_t req, struct inode *i, const char *name,
+		       const char *value, size_t size, int flags) VEX_CHECKED;
+vex_err virt_xattr_remove(fuse_req_t req, struct inode *i, const char *name) VEX_CHECKED;
+vex_err virt_xattr_get(struct vex_fs *fs, struct inode *i, const char *name,
+		       struct vex_buf *out) VEX_CHECKED;
+vex_err virt_xattr_list(struct vex_fs *fs, struct inode *i,
+			struct vex_buf *out) VEX_CHECKED;
 
 /* ---- the callbacks, by file
  * ----------------------------------------------------------------------- */

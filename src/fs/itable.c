@@ -166,6 +166,28 @@ vex_err inode_get(struct vex_fs *fs, const struct stat *st, const struct vex_fh 
 	return 0;
 }
 
+vex_err inode_get_virt(struct vex_fs *fs, const struct stat *st, const struct vex_fh *fh,
+		       char *name, struct inode **out)
+{
+	uint64_t hash = hash_of(st->st_dev, st->st_ino);
+	struct shard *s = shard_of(fs, hash);
+	AUTO_FREE char *own = name;
+
+	SCOPED_LOCK(&s->lock);
+	struct inode *i = find_locked(s, hash, st, fh);
+	if (i) {
+		inode_ref(i);
+	} else {
+		i = inode_new(fs, I_VIRT, st, fh);
+		if (!i)
+			return -ENOMEM;
+		i->name = take_ptr(&own);
+		insert_locked(s, hash, i);
+	}
+	*out = i;
+	return 0;
+}
+
 struct inode *inode_find(struct vex_fs *fs, const struct stat *st,
 			 const struct vex_fh *fh)
 {

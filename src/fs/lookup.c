@@ -108,21 +108,28 @@ void reply_entry(fuse_req_t req, vex_err err, const struct fuse_entry_param *e)
 		return;
 	}
 	struct inode *i = inode_of(req, e->ino);
-	if (fuse_reply_entry(req, e) && i->kind == I_BACKED)
+	bool counted = i->kind == I_BACKED || i->kind == I_VIRT;
+	if (fuse_reply_entry(req, e) && counted)
 		inode_unref(fs, i, 1);
 }
 
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	struct inode *dir = inode_of(req, parent);
 	struct fuse_entry_param e;
-	vex_err err = entry_lookup(fs_of(req), inode_of(req, parent), name, &e);
+
+	if (dir->kind == I_VIRT) {
+		virt_lookup(req, dir, name);
+		return;
+	}
+	vex_err err = entry_lookup(fs_of(req), dir, name, &e);
 
 	reply_entry(req, err, &e);
 }
 
 static void forget(struct vex_fs *fs, struct inode *i, uint64_t n)
 {
-	if (i->kind == I_BACKED && i != fs->root)
+	if (i->kind == I_VIRT || (i->kind == I_BACKED && i != fs->root))
 		inode_unref(fs, i, n);
 }
 

@@ -76,6 +76,7 @@ void handle_close(struct vex_fs *fs, struct handle *h)
 	if (h->dir)
 		pthread_mutex_destroy(&h->dir->lock);
 	free(h->dir);
+	links_put(h->links);
 	free(h);
 	uint64_t node = atomic_load(&i->node);
 	if (inode_closed(fs, i) && node && node != VEX_NODE_NONE)

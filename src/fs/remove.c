@@ -88,6 +88,10 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	if (inode_of(req, parent)->kind == I_VIRT) {
+		virt_rmdir(req, inode_of(req, parent), name);
+		return;
+	}
 	reply_err(req,
 		  remove_name(fs_of(req), inode_of(req, parent), name, AT_REMOVEDIR));
 }

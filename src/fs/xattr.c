@@ -71,7 +71,9 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 	const char *attr = our_attr(name);
 	vex_err err;
 
-	if (i->kind != I_BACKED || (attr && !may_carry(i)))
+	if (i->kind == I_VIRT)
+		err = virt_xattr_set(req, i, name, value, size, flags);
+	else if (i->kind != I_BACKED || (attr && !may_carry(i)))
 		err = -EPERM;
 	else if (attr)
 		err = set_ours(fs_of(req), i, attr, value, size, flags);
@@ -97,7 +99,12 @@ static vex_err remove_attr(struct vex_fs *fs, struct inode *i, const char *name)
 
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	reply_err(req, remove_attr(fs_of(req), inode_of(req, ino), name));
+	struct inode *i = inode_of(req, ino);
+
+	if (i->kind == I_VIRT)
+		reply_err(req, virt_xattr_remove(req, i, name));
+	else
+		reply_err(req, remove_attr(fs_of(req), i, name));
 }
 
 /* ---- GETXATTR
@@ -151,12 +158,22 @@ static void get_ours(fuse_req_t req, struct inode *i, const char *attr, size_t s
 	reply_bytes(req, err, value.data ? value.data : "", value.len, size);
 }
 
+static void get_virt(fuse_req_t req, struct inode *i, const char *name, size_t size)
+{
+	AUTO_BUF struct vex_buf value = { 0 };
+	vex_err err = virt_xattr_get(fs_of(req), i, name, &value);
+
+	reply_bytes(req, err, value.data ? value.data : "", value.len, size);
+}
+
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct inode *i = inode_of(req, ino);
 	const char *attr = our_attr(name);
 
-	if (i->kind != I_BACKED || (attr && !may_carry(i)))
+	if (i->kind == I_VIRT)
+		get_virt(req, i, name, size);
+	else if (i->kind != I_BACKED || (attr && !may_carry(i)))
 		reply_err(req, -ENODATA);
 	else if (attr)
 		get_ours(req, i, attr, size);
@@ -202,7 +219,9 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	AUTO_BUF struct vex_buf out = { 0 };
 	vex_err err = 0;
 
-	if (i->kind == I_BACKED) {
+	if (i->kind == I_VIRT) {
+		err = virt_xattr_list(fs, i, &out);
+	} else if (i->kind == I_BACKED) {
 		err = obj_get(fs, i, -1, &o);
 		if (!err)
 			err = list_backing(o.obj.fd, !fuse_req_ctx(req)->uid, &out);
