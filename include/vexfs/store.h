@@ -398,6 +398,8 @@ void vex_store_status(struct vex_store *s, struct vex_store_status *out);
 void vex_store_problems(struct vex_store *s, void (*fn)(void *arg, const char *line),
 			void *arg);
 
+/* 16 random bytes made with the catalog, kept by copies of it. */
+void vex_store_uuid(const struct vex_store *s, uint8_t out[16]);
 /* Device and inode of STORE/.vexfs, and its descriptor (borrowed). */
 int vex_store_dirfd(struct vex_store *s);
 

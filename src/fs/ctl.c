@@ -89,7 +89,7 @@ vex_err ctl_lookup(struct vex_fs *fs, const char *name, struct fuse_entry_param 
 	if (!i)
 		return -ENOENT;
 	memset(e, 0, sizeof(*e));
-	e->ino = (fuse_ino_t)i;
+	e->ino = i->id;
 	e->generation = i->gen;
 	ctl_stat(fs, i, &e->attr);
 	e->attr_timeout = e->entry_timeout = KEEP_SECONDS;

@@ -97,11 +97,6 @@ static int fill_locked(struct handle *h, off_t off)
 	return n > 0;
 }
 
-static bool is_dots(const char *name)
-{
-	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
-}
-
 /* False where it does not fit any more. */
 static bool list_plain(struct listing *l, const struct entry *e)
 {

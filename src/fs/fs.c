@@ -6,8 +6,7 @@
  * Not asked for: the writeback cache. It would send appends to offsets that are no
  * longer the end, and move times and sizes from the backing file, which is the truth,
  * to the kernel's guess of it. HANDLE_KILLPRIV: the kernel knows the caller's
- * capabilities, we do not. EXPORT_SUPPORT: a node id is an address, which a handle
- * kept by an NFS client outlives.
+ * capabilities, we do not.
  */
 #include "fs_i.h"
 
@@ -39,6 +38,9 @@ static void op_init(void *data, struct fuse_conn_info *conn)
 	struct vex_fs *fs = data;
 
 	conn->want = wanted & conn->capable;
+	/* Handles that outlive the kernel's memory are opened by nodeid.c. */
+	if (fs->packing != PACK_NONE)
+		conn->want |= FUSE_CAP_EXPORT_SUPPORT & conn->capable;
 	conn->max_write = WRITE_MAX;
 	conn->max_background = 64;
 	conn->congestion_threshold = 48;
@@ -137,6 +139,7 @@ static vex_err root_init(struct vex_fs *fs)
 		return -errno;
 	fs->hidden_dev = st.st_dev;
 	fs->hidden_ino = st.st_ino;
+	nodeid_init(fs);
 	return 0;
 }
 

@@ -48,13 +48,20 @@ enum inode_kind {
 	I_VIRT,    /* below .vexfs/near and .vexfs/search: virt.c; name is its key */
 };
 
+/* How a node id is made of a file handle: nodeid.c. */
+enum packing {
+	PACK_NONE,    /* it is not: an address */
+	PACK_INO_GEN, /* two words: ext4, xfs, f2fs */
+	PACK_GEN_INO, /* three, the last 0: tmpfs */
+};
+
 /*
- * 112 bytes, the handle (8 on ext4) and the name on the heap: some 180 bytes for each
- * file the kernel remembers, 36 MB for 200,000.
+ * 120 bytes, and the name on the heap: what that is in all is measured by
+ * tests/bench/inodes (docs/PERFORMANCE.md).
  */
 struct inode {
-	struct inode *next; /* shard: hash chain */
-	uint64_t dev, ino;  /* fixed, as kind, type, gen, fh_* */
+	struct inode *next;    /* shard: hash chain */
+	uint64_t id, dev, ino; /* fixed, as kind, type, gen, packing, fh_* */
 	/* The kernel's lookups, children's parent pointers, handles, descriptors in use.
 	 * Leaves 0 never; reaches 0 only under the shard lock. */
 	_Atomic uint64_t refs;
@@ -69,11 +76,12 @@ struct inode {
 	uint32_t fd_users;
 	bool pinned; /* cannot be reopened: keeps fd */
 	/* shard: */
-	bool nameless;  /* its last name is gone: no longer found */
-	uint8_t kind;   /* enum inode_kind */
-	uint32_t nopen; /* open handles */
-	uint32_t gen;   /* told to the kernel; addresses come back, this does not */
-	uint16_t type;  /* S_IFMT bits */
+	bool nameless;   /* its last name is gone: no longer found */
+	uint8_t kind;    /* enum inode_kind */
+	uint32_t nopen;  /* open handles */
+	uint32_t gen;    /* of ids that are addresses: these come back, this does not */
+	uint16_t type;   /* S_IFMT bits */
+	uint8_t packing; /* enum packing; where not NONE the handle is in the id */
 	uint8_t fh_len;
 	int32_t fh_type; /* control files: their id */
 	uint8_t fh_bytes[];
@@ -118,6 +126,8 @@ struct vex_fs {
 	struct inode **ctlfiles;
 	size_t nctlfiles;
 	_Atomic uint32_t gen;
+	enum packing packing; /* of the root: where ids hold handles */
+	uint64_t id_key[2];
 	_Atomic uint64_t inodes;
 	pthread_mutex_t handles_lock;
 	struct handle *open; /* list */
@@ -160,7 +170,30 @@ bool inode_nameless(struct vex_fs *fs, struct inode *i);
 /* No handle is open, and we did not take its last name. */
 bool inode_unused(struct vex_fs *fs, struct inode *i);
 void inode_fh(const struct inode *i, struct vex_fh *fh);
+static inline bool inode_has_fh(const struct inode *i)
+{
+	return i->packing || i->fh_len;
+}
+/* Of a packed id; NULL: unknown. `ref`: one reference more. */
+struct inode *inode_by_id(struct vex_fs *fs, uint64_t id, bool ref);
 
+/* ---- node ids: nodeid.c ----------------------------------------------------------- */
+
+/* After the root is known. */
+void nodeid_init(struct vex_fs *fs);
+/* The id of an object by its handle, where ids are made of those. */
+enum packing nodeid_pack(const struct vex_fs *fs, const struct stat *st,
+			 const struct vex_fh *fh, uint64_t *id);
+void nodeid_unpack(uint64_t id, enum packing p, struct vex_fh *fh);
+uint64_t nodeid_of_address(const struct inode *i);
+uint64_t nodeid_sip(const uint64_t key[2], uint64_t word64);
+/* What the kernel is told beside the id. */
+uint32_t nodeid_generation(const struct vex_fs *fs, const struct inode *i);
+/* The inode of an id the kernel holds. */
+struct inode *nodeid_inode(struct vex_fs *fs, uint64_t id);
+/* The entry of "." or (up) "..", asked for by one who has a handle. */
+vex_err nodeid_lookup(struct vex_fs *fs, uint64_t id, bool up,
+		      struct fuse_entry_param *e) VEX_CHECKED;
 static inline struct vex_fs *fs_of(fuse_req_t req)
 {
 	return fuse_req_userdata(req);
@@ -168,7 +201,7 @@ static inline struct vex_fs *fs_of(fuse_req_t req)
 
 static inline struct inode *inode_of(fuse_req_t req, fuse_ino_t ino)
 {
-	return ino == FUSE_ROOT_ID ? fs_of(req)->root : (struct inode *)ino;
+	return ino == FUSE_ROOT_ID ? fs_of(req)->root : nodeid_inode(fs_of(req), ino);
 }
 
 /* ---- descriptors: fdcache.c, reopen.c ------------------------------------------- */
@@ -296,7 +329,7 @@ void acting_end(struct acting *a);
 /* lookup.c: the entry of (parent, name), counted as a lookup. */
 vex_err entry_lookup(struct vex_fs *fs, struct inode *parent, const char *name,
 		     struct fuse_entry_param *e) VEX_CHECKED;
-/* For an object just opened as O_PATH; takes the descriptor. */
+/* For an object just opened as O_PATH; takes the descriptor. parent NULL: unknown. */
 vex_err entry_from_fd(struct vex_fs *fs, struct inode *parent, const char *name, int fd,
 		      struct fuse_entry_param *e) VEX_CHECKED;
 void reply_entry(fuse_req_t req, vex_err err, const struct fuse_entry_param *e);
@@ -311,6 +344,10 @@ static inline bool is_control_name(const struct vex_fs *fs, const struct inode *
 				   const char *name)
 {
 	return parent == fs->root && !strcmp(name, HIDDEN_NAME);
+}
+static inline bool is_dots(const char *name)
+{
+	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
 }
 /* 0, or why nothing may be made, moved or removed there. */
 static inline vex_err may_change(const struct vex_fs *fs, const struct inode *parent,

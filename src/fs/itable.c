@@ -6,7 +6,7 @@
  * once, and the handle carries the generation, so a file that took over a number is
  * another inode here. Where a filesystem has no handles, an inode is no longer found
  * once its last name went through the mount; a reuse behind the mount while the kernel
- * still remembers the old file cannot be told there.
+ * still remembers the old file cannot be told there. Requests find theirs by node id.
  *
  * Sharded by hash, each shard with its own lock. References: an inode may gain one
  * from anybody who holds one; only a search of the table can revive a count, so the
@@ -61,22 +61,53 @@ vex_err itable_init(struct vex_fs *fs)
 	return 0;
 }
 
-static bool same(const struct inode *i, const struct stat *st, const struct vex_fh *fh)
+/* What to look for. */
+struct ident {
+	const struct stat *st;
+	const struct vex_fh *fh;
+	enum packing packing;
+	uint64_t id;
+};
+
+static struct ident ident_of(struct vex_fs *fs, const struct stat *st,
+			     const struct vex_fh *fh)
 {
-	return i->ino == st->st_ino && i->dev == st->st_dev && !i->nameless &&
-	       i->fh_len == fh->len &&
-	       (!fh->len ||
-		(i->fh_type == fh->type && !memcmp(i->fh_bytes, fh->bytes, fh->len)));
+	struct ident w = { .st = st, .fh = fh };
+
+	w.packing = nodeid_pack(fs, st, fh, &w.id);
+	return w;
 }
 
-static struct inode *find_locked(struct shard *s, uint64_t hash, const struct stat *st,
-				 const struct vex_fh *fh)
+static bool same(const struct inode *i, const struct ident *w)
+{
+	if (w->packing)
+		return i->packing && i->id == w->id;
+	return !i->packing && i->ino == w->st->st_ino && i->dev == w->st->st_dev &&
+	       !i->nameless && i->fh_len == w->fh->len &&
+	       (!i->fh_len || (i->fh_type == w->fh->type &&
+			       !memcmp(i->fh_bytes, w->fh->bytes, i->fh_len)));
+}
+
+static struct inode *find_locked(struct shard *s, uint64_t hash, const struct ident *w)
 {
 	for (struct inode *i = *bucket_of(s, hash); i; i = i->next) {
-		if (same(i, st, fh))
+		if (same(i, w))
 			return i;
 	}
 	return NULL;
+}
+
+struct inode *inode_by_id(struct vex_fs *fs, uint64_t id, bool ref)
+{
+	uint64_t hash = hash_of(fs->root_dev, (uint32_t)id);
+	struct shard *s = shard_of(fs, hash);
+	struct ident w = { .packing = PACK_INO_GEN, .id = id };
+
+	SCOPED_LOCK(&s->lock);
+	struct inode *i = find_locked(s, hash, &w);
+	if (i && ref)
+		inode_ref(i);
+	return i;
 }
 
 /* Twice the buckets; without memory for them the chains just grow. */
@@ -125,10 +156,15 @@ static void remove_locked(struct shard *s, struct inode *i)
 struct inode *inode_new(struct vex_fs *fs, enum inode_kind kind, const struct stat *st,
 			const struct vex_fh *fh)
 {
-	struct inode *i = calloc(1, sizeof(*i) + fh->len);
+	uint64_t id = 0;
+	enum packing p = kind == I_BACKED ? nodeid_pack(fs, st, fh, &id) : PACK_NONE;
+	size_t len = p ? 0 : fh->len;
+	struct inode *i = calloc(1, sizeof(*i) + len);
 
 	if (!i)
 		return NULL;
+	i->packing = (uint8_t)p;
+	i->id = p ? id : nodeid_of_address(i);
 	i->kind = kind;
 	i->dev = st->st_dev;
 	i->ino = st->st_ino;
@@ -136,8 +172,8 @@ struct inode *inode_new(struct vex_fs *fs, enum inode_kind kind, const struct st
 	i->fd = -1;
 	i->gen = atomic_fetch_add(&fs->gen, 1) + 1;
 	i->fh_type = fh->type;
-	i->fh_len = fh->len;
-	memcpy(i->fh_bytes, fh->bytes, fh->len);
+	i->fh_len = (uint8_t)len;
+	memcpy(i->fh_bytes, fh->bytes, len);
 	/* Symlinks, pipes and devices cannot carry user xattrs, so no attachments. */
 	if (!S_ISREG(st->st_mode) && !S_ISDIR(st->st_mode))
 		atomic_init(&i->node, VEX_NODE_NONE);
@@ -151,9 +187,10 @@ vex_err inode_get(struct vex_fs *fs, const struct stat *st, const struct vex_fh 
 {
 	uint64_t hash = hash_of(st->st_dev, st->st_ino);
 	struct shard *s = shard_of(fs, hash);
+	struct ident w = ident_of(fs, st, fh);
 
 	SCOPED_LOCK(&s->lock);
-	struct inode *i = find_locked(s, hash, st, fh);
+	struct inode *i = find_locked(s, hash, &w);
 	if (i) {
 		inode_ref(i);
 	} else {
@@ -172,9 +209,10 @@ vex_err inode_get_virt(struct vex_fs *fs, const struct stat *st, const struct ve
 	uint64_t hash = hash_of(st->st_dev, st->st_ino);
 	struct shard *s = shard_of(fs, hash);
 	AUTO_FREE char *own = name;
+	const struct ident w = { .st = st, .fh = fh }; /* its id is an address */
 
 	SCOPED_LOCK(&s->lock);
-	struct inode *i = find_locked(s, hash, st, fh);
+	struct inode *i = find_locked(s, hash, &w);
 	if (i) {
 		inode_ref(i);
 	} else {
@@ -193,9 +231,10 @@ struct inode *inode_find(struct vex_fs *fs, const struct stat *st,
 {
 	uint64_t hash = hash_of(st->st_dev, st->st_ino);
 	struct shard *s = shard_of(fs, hash);
+	struct ident w = ident_of(fs, st, fh);
 
 	SCOPED_LOCK(&s->lock);
-	struct inode *i = find_locked(s, hash, st, fh);
+	struct inode *i = find_locked(s, hash, &w);
 	if (i)
 		inode_ref(i);
 	return i;
@@ -349,6 +388,10 @@ void inode_fh(const struct inode *i, struct vex_fh *fh)
 	memset(fh, 0, sizeof(*fh));
 	if (i->kind != I_BACKED)
 		return;
+	if (i->packing) {
+		nodeid_unpack(i->id, i->packing, fh);
+		return;
+	}
 	fh->type = i->fh_type;
 	fh->len = i->fh_len;
 	memcpy(fh->bytes, i->fh_bytes, i->fh_len);

@@ -43,8 +43,8 @@ static void entry_fill(struct vex_fs *fs, struct inode *i, const struct stat *st
 		       struct fuse_entry_param *e)
 {
 	memset(e, 0, sizeof(*e));
-	e->ino = i == fs->root ? FUSE_ROOT_ID : (fuse_ino_t)i;
-	e->generation = i->gen;
+	e->ino = i == fs->root ? FUSE_ROOT_ID : i->id;
+	e->generation = i == fs->root ? 0 : nodeid_generation(fs, i);
 	e->attr = *st;
 	stat_show(fs, &e->attr);
 	e->attr_timeout = e->entry_timeout = KEEP_SECONDS;
@@ -67,7 +67,8 @@ vex_err entry_from_fd(struct vex_fs *fs, struct inode *parent, const char *name,
 	err = inode_get(fs, &st, &fh, &i);
 	if (err)
 		return err;
-	inode_name(fs, i, parent, name);
+	if (parent)
+		inode_name(fs, i, parent, name);
 	fd_give(fs, i, take_fd(&own), &ref);
 	fd_put(&ref);
 	entry_fill(fs, i, &st, e);
@@ -81,9 +82,6 @@ vex_err entry_lookup(struct vex_fs *fs, struct inode *parent, const char *name,
 
 	if (parent->kind != I_BACKED || is_control_name(fs, parent, name))
 		return ctl_lookup(fs, parent->kind == I_BACKED ? NULL : name, e);
-	/* The kernel resolves these itself; with them a lookup could leave STORE. */
-	if (!strcmp(name, ".") || !strcmp(name, ".."))
-		return -EINVAL;
 	vex_err err = fd_get(fs, parent, &dir);
 	if (err)
 		return err;
@@ -115,21 +113,30 @@ void reply_entry(fuse_req_t req, vex_err err, const struct fuse_entry_param *e)
 
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct inode *dir = inode_of(req, parent);
+	struct vex_fs *fs = fs_of(req);
 	struct fuse_entry_param e;
+	struct inode *dir;
+	vex_err err;
 
+	/* Paths are resolved by the kernel: these are asked for by handle, and the id
+	 * may be one it has forgotten. */
+	if (is_dots(name)) {
+		err = nodeid_lookup(fs, parent, name[1], &e);
+		reply_entry(req, err, &e);
+		return;
+	}
+	dir = inode_of(req, parent);
 	if (dir->kind == I_VIRT) {
 		virt_lookup(req, dir, name);
 		return;
 	}
-	vex_err err = entry_lookup(fs_of(req), dir, name, &e);
-
+	err = entry_lookup(fs, dir, name, &e);
 	reply_entry(req, err, &e);
 }
 
 static void forget(struct vex_fs *fs, struct inode *i, uint64_t n)
 {
-	if (i->kind == I_VIRT || (i->kind == I_BACKED && i != fs->root))
+	if (i && (i->kind == I_VIRT || (i->kind == I_BACKED && i != fs->root)))
 		inode_unref(fs, i, n);
 }
 

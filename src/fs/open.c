@@ -145,7 +145,7 @@ static vex_err open_as(fuse_req_t req, struct inode *i, int flags, int *out)
 	if (*out < 0)
 		return -errno;
 	if (!fstat(*out, &after) && after.st_mode != before.st_mode)
-		fuse_lowlevel_notify_inval_inode(fs->session, (fuse_ino_t)i, -1, 0);
+		fuse_lowlevel_notify_inval_inode(fs->session, i->id, -1, 0);
 	return 0;
 }
 

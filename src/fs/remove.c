@@ -47,7 +47,7 @@ bool victim_gone(struct victim *v, struct inode *parent, const char *name, uint6
 		return false;
 	/* A removed directory has no links, or on some filesystems one. */
 	if (st.st_nlink && !S_ISDIR(st.st_mode)) {
-		if (!v->fs->handles || !v->inode->fh_len)
+		if (!v->fs->handles || !inode_has_fh(v->inode))
 			fd_pin(&v->ref);
 		return false;
 	}

@@ -31,15 +31,15 @@ vex_err identify(int fd, struct stat *st, struct vex_fh *fh)
 static vex_err verify(const struct inode *i, int fd)
 {
 	struct stat st;
-	struct vex_fh fh;
+	struct vex_fh fh, known;
 	vex_err err = identify(fd, &st, &fh);
 
 	if (err)
 		return err;
+	inode_fh(i, &known);
 	if (st.st_dev != i->dev || st.st_ino != i->ino ||
-	    (st.st_mode & S_IFMT) != i->type || fh.len != i->fh_len)
-		return -ESTALE;
-	if (fh.len && (fh.type != i->fh_type || memcmp(fh.bytes, i->fh_bytes, fh.len)))
+	    (st.st_mode & S_IFMT) != i->type || fh.len != known.len ||
+	    (fh.len && !vex_fh_equal(&fh, &known)))
 		return -ESTALE;
 	return 0;
 }
@@ -155,7 +155,7 @@ vex_err inode_reopen(struct vex_fs *fs, struct inode *i, int *fd)
 {
 	if (i->kind != I_BACKED)
 		return -EBADF;
-	if (fs->handles && i->fh_len && i->dev == fs->root_dev)
+	if (fs->handles && inode_has_fh(i) && i->dev == fs->root_dev)
 		return by_handle(fs, i, fd);
 	return by_name(fs, i, fd);
 }

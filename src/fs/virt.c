@@ -67,7 +67,7 @@ static vex_err entry(struct vex_fs *fs, enum virt what, char *key, size_t len,
 	if (err)
 		return err;
 	memset(e, 0, sizeof(*e));
-	e->ino = (fuse_ino_t)i;
+	e->ino = i->id;
 	e->generation = i->gen;
 	virt_stat(fs, i, &e->attr);
 	return 0;
@@ -256,11 +256,11 @@ static vex_err lookup_file(struct vex_fs *fs, const struct inode *dir, const cha
 
 	if (err)
 		return err;
-	err = links_of(fs, (struct inode *)e->ino, cred, &l);
+	err = links_of(fs, nodeid_inode(fs, e->ino), cred, &l);
 	links_put(l);
 	if (!err)
 		return 0;
-	inode_unref(fs, (struct inode *)e->ino, 1);
+	inode_unref(fs, nodeid_inode(fs, e->ino), 1);
 	if (err == -ENODATA || err == -ENODEV || err == -EINVAL || err == -ENOTDIR)
 		return -ENOENT;
 	return err;

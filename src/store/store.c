@@ -195,6 +195,11 @@ uint64_t vex_store_new_node(struct vex_store *s)
 	return atomic_fetch_add(&s->next_node, 1);
 }
 
+void vex_store_uuid(const struct vex_store *s, uint8_t out[16])
+{
+	memcpy(out, s->uuid, sizeof(s->uuid));
+}
+
 int vex_store_dirfd(struct vex_store *s)
 {
 	return s->dirfd;

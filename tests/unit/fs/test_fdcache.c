@@ -52,7 +52,7 @@ static struct inode *look(struct inode *parent, const char *name)
 	struct fuse_entry_param e;
 
 	cr_assert_eq(entry_lookup(&fs, parent, name, &e), 0);
-	return (struct inode *)e.ino;
+	return nodeid_inode(&fs, e.ino);
 }
 
 static struct inode *file(int k)
