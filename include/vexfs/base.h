@@ -239,4 +239,7 @@ vex_err vex_pool_call(struct vex_pool *p, vex_err (*fn)(void *), void *arg);
 vex_err vex_thread_start(pthread_t *t, const char *name, size_t stack,
 			 void *(*fn)(void *), void *arg) VEX_CHECKED;
 
+/* Bytes of memory this process may use: the machine's, or its memory cgroup's limit. */
+uint64_t vex_memory_total(void);
+
 #endif

@@ -69,12 +69,22 @@ static inline void ops_insert(struct pool *p, float d, uint32_t node)
 }
 
 #define BEAM_SEARCH beam_search_plain
+#define BEAM_DESCEND beam_descend_plain
 #include "beam_body.h"
 
-typedef void (*beam_fn)(const struct vex_hnsw *, struct context *, uint32_t,
-			const struct beam *);
+struct version {
+	void (*search)(const struct vex_hnsw *, struct context *, uint32_t,
+		       const struct beam *);
+	uint32_t (*descend)(const struct vex_hnsw *, struct context *, uint32_t, uint32_t,
+			    uint32_t, uint32_t);
+};
 
-static beam_fn choose(void)
+static const struct version plain = { beam_search_plain, beam_descend_plain };
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+static const struct version avx512 = { beam_search_avx512, beam_descend_avx512 };
+#endif
+
+static const struct version *choose(void)
 {
 #if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
 	const char *want = getenv("VEXFS_KERNEL");
@@ -82,56 +92,29 @@ static beam_fn choose(void)
 	__builtin_cpu_init();
 	if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
 	    __builtin_cpu_supports("avx512dq") && (!want || !strcmp(want, "avx512")))
-		return beam_search_avx512;
+		return &avx512;
 #endif
-	return beam_search_plain;
+	return &plain;
+}
+
+static const struct version *version(void)
+{
+	static const struct version *_Atomic chosen;
+	const struct version *v = chosen;
+
+	if (!v)
+		chosen = v = choose();
+	return v;
 }
 
 void beam_search(const struct vex_hnsw *h, struct context *c, uint32_t entry,
 		 const struct beam *b)
 {
-	static _Atomic(beam_fn) chosen;
-	beam_fn fn = chosen;
-
-	if (!fn)
-		chosen = fn = choose();
-	fn(h, c, entry, b);
+	version()->search(h, c, entry, b);
 }
 
 uint32_t beam_descend(const struct vex_hnsw *h, struct context *c, uint32_t entry,
-		      uint32_t from, uint32_t to)
+		      uint32_t from, uint32_t to, uint32_t keep)
 {
-	float best;
-
-	vex_sq8_distances(&c->q, h->codes.base, h->stride, &entry, 1, &best);
-	for (uint32_t level = from; level + 1 > to; level--) {
-		bool moved = true;
-
-		while (moved) {
-			uint32_t room, n = 0;
-			_Atomic uint32_t *row = links_of(h, entry, level, &room);
-
-			moved = false;
-			for (; n < room; n++) {
-				uint32_t id =
-				    atomic_load_explicit(&row[n], memory_order_acquire);
-
-				if (id == NONE)
-					break;
-				c->fresh[0][n] = id;
-				__builtin_prefetch(codes_of(h, id));
-				__builtin_prefetch(codes_of(h, id) + 64);
-			}
-			vex_sq8_distances(&c->q, h->codes.base, h->stride, c->fresh[0], n,
-					  c->dist);
-			c->distances += n;
-			for (uint32_t i = 0; i < n; i++)
-				if (c->dist[i] < best) {
-					best = c->dist[i];
-					entry = c->fresh[0][i];
-					moved = true;
-				}
-		}
-	}
-	return entry;
+	return version()->descend(h, c, entry, from, to, keep);
 }

@@ -91,6 +91,7 @@ static inline void ops_insert(struct pool *p, float d, uint32_t node)
 }
 
 #define BEAM_SEARCH beam_search_avx512
+#define BEAM_DESCEND beam_descend_avx512
 #include "beam_body.h"
 #else
 typedef int beam_avx512_unused;

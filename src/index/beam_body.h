@@ -3,7 +3,8 @@
  * The traversal: best-first search of one layer (the paper's algorithm 2), arranged for
  * memory, for a hop's cost is the fetching of records, not the arithmetic on them.
  * Included once for each instruction set, after the operations it is made of
- * (ops_unseen, ops_near, ops_insert), with BEAM_SEARCH defined as the function's name.
+ * (ops_unseen, ops_near, ops_insert), with BEAM_SEARCH and BEAM_DESCEND defined as the
+ * functions' names.
  *
  *  - The candidates and the results are one sorted array of ef entries; the next to
  *    expand is the first that is not.
@@ -18,33 +19,19 @@
  */
 #include <math.h>
 
-#define PREFETCH_LINES 4u /* of a record; the hardware follows on its own */
-
-static inline void touch(struct context *c, uint32_t node)
-{
-	if (c->ntouched < c->captouched)
-		c->touched[c->ntouched] = node;
-	c->ntouched++;
-}
-
 /* The unseen neighbours of a node, marked as seen, their records on the way. */
 static uint32_t gather(const struct vex_hnsw *h, struct context *c, uint32_t node,
 		       uint32_t level, uint32_t *out)
 {
-	size_t lines = h->stride / 64 < PREFETCH_LINES ? h->stride / 64 : PREFETCH_LINES;
+	size_t bytes = h->fetch;
 	uint32_t room, n;
 	const uint32_t *row =
 	    (const uint32_t *)(const void *)links_of(h, node, level, &room);
-	uint64_t *seen = c->seen;
 
-	n = ops_unseen(seen, row, room, out);
+	n = ops_unseen(c->seen, row, room, out);
 	for (uint32_t i = 0; i < n; i++) {
-		const uint8_t *rec = codes_of(h, out[i]);
-
-		for (size_t j = 0; j < lines; j++)
-			__builtin_prefetch(rec + 64 * j);
-		seen[out[i] >> 6] |= 1ull << (out[i] & 63);
-		touch(c, out[i]);
+		fetch(codes_of(h, out[i]), bytes);
+		see(c, out[i]);
 	}
 	return n;
 }
@@ -92,19 +79,22 @@ static uint32_t pick(struct pool *p, const struct beam *b)
 void BEAM_SEARCH(const struct vex_hnsw *h, struct context *c, uint32_t entry,
 		 const struct beam *b)
 {
-	uint32_t waiting = 1, fresh, turn = 0, node = NONE, ahead, room;
+	uint32_t waiting = 0, fresh, turn = 0, node = NONE, ahead, room;
 
-	c->pool.n = c->pool.next = 0;
 	c->pool.cap = b->ef;
-	c->fresh[0][0] = entry;
-	c->seen[entry >> 6] |= 1ull << (entry & 63);
-	touch(c, entry);
+	if (b->seeded) {
+		c->pool.n = c->pool.n < b->ef ? c->pool.n : b->ef;
+	} else {
+		c->pool.n = c->pool.next = 0;
+		c->fresh[0][0] = entry;
+		see(c, entry);
+		waiting = 1;
+	}
 	do {
 		/* Its links go first, before this hop's records crowd the bus. */
 		ahead = pick(&c->pool, b);
 		if (ahead != NONE && !b->level)
-			fetch(links_of(h, ahead, 0, &room), h->m0 * sizeof(uint32_t),
-			      SIZE_MAX);
+			fetch(links_of(h, ahead, 0, &room), h->m0 * sizeof(uint32_t));
 		fresh = node == NONE ? 0 : gather(h, c, node, b->level, c->fresh[!turn]);
 		if (waiting)
 			absorb(h, c, b, c->fresh[turn], waiting);
@@ -114,4 +104,60 @@ void BEAM_SEARCH(const struct vex_hnsw *h, struct context *c, uint32_t entry,
 		if (node == NONE && !waiting)
 			node = pick(&c->pool, b);
 	} while (node != NONE || waiting);
+}
+
+/* The unseen neighbours of a node above layer 0, their records on the way. */
+static uint32_t unseen_above(const struct vex_hnsw *h, struct context *c, uint32_t node,
+			     uint32_t level)
+{
+	uint32_t room, n;
+	const uint32_t *row =
+	    (const uint32_t *)(const void *)links_of(h, node, level, &room);
+
+	n = ops_unseen(c->seen, row, room, c->fresh[0]);
+	for (uint32_t i = 0; i < n; i++) {
+		fetch(codes_of(h, c->fresh[0][i]), h->fetch);
+		see(c, c->fresh[0][i]);
+	}
+	return n;
+}
+
+/* Steps downhill in one layer. */
+static uint32_t downhill(const struct vex_hnsw *h, struct context *c, uint32_t node,
+			 uint32_t level, float *best)
+{
+	uint32_t at;
+
+	do {
+		uint32_t n = unseen_above(h, c, node, level);
+
+		at = node;
+		vex_sq8_distances(&c->q, h->codes.base, h->stride, c->fresh[0], n,
+				  c->dist);
+		c->distances += n;
+		for (uint32_t i = 0; i < n; i++) {
+			ops_insert(&c->pool, c->dist[i], c->fresh[0][i]);
+			if (c->dist[i] < *best) {
+				*best = c->dist[i];
+				node = c->fresh[0][i];
+			}
+		}
+	} while (node != at);
+	return node;
+}
+
+uint32_t BEAM_DESCEND(const struct vex_hnsw *h, struct context *c, uint32_t entry,
+		      uint32_t from, uint32_t to, uint32_t keep)
+{
+	float best;
+
+	c->pool.n = c->pool.next = 0;
+	c->pool.cap = keep < c->pool_room ? keep : c->pool_room;
+	vex_sq8_distances(&c->q, h->codes.base, h->stride, &entry, 1, &best);
+	c->distances++;
+	see(c, entry);
+	ops_insert(&c->pool, best, entry);
+	for (uint32_t level = from; level >= to; level--)
+		entry = downhill(h, c, entry, level, &best);
+	return entry;
 }

@@ -9,5 +9,9 @@ void beam_search_plain(const struct vex_hnsw *h, struct context *c, uint32_t ent
 		       const struct beam *b);
 void beam_search_avx512(const struct vex_hnsw *h, struct context *c, uint32_t entry,
 			const struct beam *b);
+uint32_t beam_descend_plain(const struct vex_hnsw *h, struct context *c, uint32_t entry,
+			    uint32_t from, uint32_t to, uint32_t keep);
+uint32_t beam_descend_avx512(const struct vex_hnsw *h, struct context *c, uint32_t entry,
+			     uint32_t from, uint32_t to, uint32_t keep);
 
 #endif

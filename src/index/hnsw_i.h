@@ -32,8 +32,9 @@ struct region {
 	size_t reserved;
 };
 vex_err region_grow(struct region *r, size_t bytes) VEX_CHECKED;
-/* The bytes of a file at `offset`, copy-on-write, in an empty region. */
-vex_err region_map(struct region *r, int fd, uint64_t offset, uint64_t bytes) VEX_CHECKED;
+/* The bytes of a file at `offset`, in an empty region: read, or mapped copy-on-write. */
+vex_err region_take(struct region *r, int fd, uint64_t offset, uint64_t bytes,
+		    bool map) VEX_CHECKED;
 void region_free(struct region *r);
 
 struct context;
@@ -49,7 +50,7 @@ struct spare {
 struct vex_hnsw {
 	enum vex_metric metric; /* fixed */
 	uint32_t dim, m, m0, ef_construction;
-	size_t stride;
+	size_t stride, fetch; /* of a record; what is prefetched of it */
 	double level_scale;
 	uint64_t seed;
 
@@ -115,17 +116,17 @@ static inline pthread_spinlock_t *lock_of(struct vex_hnsw *h, uint32_t node)
 }
 
 /*
- * Asks for the cache lines of `bytes` at p, `most` at most. The empty asm is not for
+ * Asks for the cache lines of `bytes` at p. The empty asm is not for
  * show: a function that does nothing but prefetch is pure to GCC 12, which then drops the
  * calls (seen with objdump: the traversal ran with no prefetch of rows and links).
  */
-static inline void fetch(const void *p, size_t bytes, size_t most)
+static inline void fetch(const void *p, size_t bytes)
 {
-	const char *at = p;
+	const char *at = p, *end = at + bytes;
 
 	__asm__ volatile("" : : "r"(at));
-	for (size_t i = 0; i < bytes && i < most; i += 64)
-		__builtin_prefetch(at + i);
+	for (; at < end; at += 64)
+		__builtin_prefetch(at);
 }
 
 /* ---- context.c: what a traversal needs, pooled ------------------------------------ */
@@ -155,6 +156,13 @@ struct context {
 };
 /* A context with room for `ef` in its pool, nothing seen. */
 vex_err context_get(struct vex_hnsw *h, uint32_t ef, struct context **out) VEX_CHECKED;
+static inline void see(struct context *c, uint32_t node)
+{
+	c->seen[node >> 6] |= 1ull << (node & 63);
+	if (c->ntouched < c->captouched)
+		c->touched[c->ntouched] = node;
+	c->ntouched++;
+}
 void context_put(struct vex_hnsw *h, struct context *c);
 void context_forget(struct context *c); /* nothing seen any more */
 void contexts_free(struct vex_hnsw *h);
@@ -166,13 +174,16 @@ struct beam {
 	uint32_t level, ef;
 	uint32_t k;  /* with `widen`: hits that matter */
 	float widen; /* stop at candidates beyond (1 + widen) x the k-th; <0: ef alone */
+	bool seeded; /* from what beam_descend has left in c->pool, not from `entry` */
 };
 /* Nearest nodes to c->q from `entry`, into c->pool. Graph held for reading. */
 void beam_search(const struct vex_hnsw *h, struct context *c, uint32_t entry,
 		 const struct beam *b);
-/* One nearest, by steps downhill, from level `from` down to `to` (inclusive). */
+/* One nearest, by steps downhill, from level `from` down to `to` (inclusive, 1 or more).
+ * What was met on the way is seen, and the `keep` nearest of it are in c->pool: no
+ * distance is computed twice, and a search of layer 0 begins at several places. */
 uint32_t beam_descend(const struct vex_hnsw *h, struct context *c, uint32_t entry,
-		      uint32_t from, uint32_t to);
+		      uint32_t from, uint32_t to, uint32_t keep);
 
 /* ---- select.c
  * ----------------------------------------------------------------------------- */

@@ -115,7 +115,7 @@ static uint32_t nearest_reached(struct vex_hnsw *h, struct context *c, uint32_t 
 
 	vex_sq8_query_rec(h->metric, codes_of(h, node), h->dim, c->query, &c->q);
 	if (top)
-		from = beam_descend(h, c, entry, top, 1);
+		from = beam_descend(h, c, entry, top, 1, 1);
 	found = first_reached(h, c, node, from, bits);
 	return found == NONE && from != entry ? first_reached(h, c, node, entry, bits)
 					      : found;

@@ -6,6 +6,7 @@
  * are asked for: a traversal touches records at random.
  */
 #include <sys/mman.h>
+#include <unistd.h>
 #include "hnsw_i.h"
 
 #define RESERVE_MIN ((size_t)64 << 20)
@@ -53,7 +54,23 @@ vex_err region_grow(struct region *r, size_t bytes)
 	return 0;
 }
 
-vex_err region_map(struct region *r, int fd, uint64_t offset, uint64_t bytes)
+static vex_err read_all(int fd, uint8_t *at, uint64_t bytes, uint64_t offset)
+{
+	while (bytes) {
+		ssize_t n = pread(fd, at, bytes, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EUCLEAN;
+		at += n;
+		offset += (uint64_t)n;
+		bytes -= (uint64_t)n;
+	}
+	return 0;
+}
+
+vex_err region_take(struct region *r, int fd, uint64_t offset, uint64_t bytes, bool map)
 {
 	/* Whole steps, so that growing goes on behind it; the last pages are anonymous.
 	 */
@@ -65,6 +82,8 @@ vex_err region_map(struct region *r, int fd, uint64_t offset, uint64_t bytes)
 	err = region_grow(r, used);
 	if (err)
 		return err;
+	if (!map)
+		return read_all(fd, r->base, bytes, offset);
 	void *at = mmap(r->base, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
 			fd, (off_t)offset);
 	return at == MAP_FAILED ? -errno : 0;

@@ -2,8 +2,9 @@
 /*
  * The graph to a file and back. Writing takes the graph as it stands: the caller sees to
  * it that nothing is inserted meanwhile (searches may run). Reading checks every sum
- * before a link is followed, and maps the arrays copy-on-write: what is not touched stays
- * file pages.
+ * before a link is followed. Arrays are read into memory of our own, which may have huge
+ * pages as file pages may not; those of a graph that is large beside the memory there is
+ * are mapped copy-on-write, so that what is not touched can be dropped again.
  */
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -128,11 +129,24 @@ static bool header_fits(const struct vex_hnsw *h, const struct hnsw_header *d,
 	return true;
 }
 
-static vex_err map_all(struct vex_hnsw *h, int fd, const struct hnsw_header *d)
+#define MAP_SHARE 4u /* of all memory: larger graphs are mapped */
+
+static bool large(const struct hnsw_header *d)
 {
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < HNSW_SECTIONS; i++)
+		bytes += d->section[i].bytes;
+	return bytes > vex_memory_total() / MAP_SHARE;
+}
+
+static vex_err take_all(struct vex_hnsw *h, int fd, const struct hnsw_header *d)
+{
+	bool map = large(d);
+
 	for (unsigned i = 0; i < HNSW_SECTIONS; i++) {
 		const struct hnsw_section *s = &d->section[i];
-		vex_err err = region_map(region_of(h, i), fd, s->offset, s->bytes);
+		vex_err err = region_take(region_of(h, i), fd, s->offset, s->bytes, map);
 
 		if (err)
 			return err;
@@ -153,7 +167,7 @@ vex_err vex_hnsw_load(struct vex_hnsw *h, int fd, uint32_t space, uint64_t *lsn)
 	if (pread(fd, &d, sizeof(d), 0) != (ssize_t)sizeof(d) ||
 	    !header_fits(h, &d, space, (uint64_t)st.st_size))
 		return -EUCLEAN;
-	err = map_all(h, fd, &d);
+	err = take_all(h, fd, &d);
 	if (err)
 		return err;
 	h->cap = d.cap;

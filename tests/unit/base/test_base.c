@@ -162,3 +162,12 @@ Test(base, random_differs)
 	cr_assert_eq(vex_random(b, 16), 0);
 	cr_assert_neq(memcmp(a, b, 16), 0);
 }
+
+Test(base, memory_total_is_the_machines_or_less)
+{
+	uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t n = vex_memory_total();
+
+	cr_assert_gt(n, 1u << 20);
+	cr_assert_leq(n, all);
+}

@@ -357,6 +357,77 @@ Test(hnsw, churn_keeps_recall)
 	field_free(&fresh);
 }
 
+/* The graph may be ahead of a view: nodes whose rows, even whose segment, it does not
+ * have (an array read past its end, before) are none of its hits. */
+Test(hnsw, nodes_beyond_the_view)
+{
+	const uint8_t **segs = malloc(sizeof(*segs));
+	unsigned seed = 46;
+	struct field f;
+	struct vex_hit out[10];
+
+	field_init(&f, VEX_L2, 8, 640, 8);
+	for (uint32_t i = 0; i < f.cap; i++) {
+		fill(&f, i, &seed);
+		put(&f, i);
+	}
+	segs[0] = (const uint8_t *)f.v;
+	f.rows.seg_shift = 6;
+	f.rows.slots = 64;
+	f.rows.rows = segs;
+	cr_assert_eq(nearest(&f, row(&f, 600), 10, &usual, out), 10);
+	for (int i = 0; i < 10; i++)
+		cr_assert_lt(out[i].slot, 64);
+	free(segs);
+	field_free(&f);
+}
+
+struct asked {
+	float last;
+	struct field *f;
+	const float *q;
+	uint32_t n;
+};
+
+static int note(void *arg, uint64_t slot, uint64_t *file)
+{
+	struct asked *a = arg;
+	float d = vex_distance(a->f->metric, a->q, row(a->f, (uint32_t)slot), a->f->dim,
+			       vex_square(a->q, a->f->dim));
+
+	cr_assert_geq(d, a->last - 1e-5f);
+	a->last = d;
+	a->n++;
+	*file = slot;
+	return 1;
+}
+
+/* Asking costs system calls: nearest first, and no more than k where all are taken. */
+Test(hnsw, asks_nearest_first)
+{
+	unsigned seed = 47;
+	struct field f;
+
+	field_init(&f, VEX_L2, 16, 2000, 8);
+	for (uint32_t i = 0; i < f.cap; i++) {
+		fill(&f, i, &seed);
+		put(&f, i);
+	}
+	for (int i = 0; i < 50; i++) {
+		struct vex_scan_stats st = { 0 };
+		struct asked a = { -1, &f, row(&f, (uint32_t)rand_r(&seed) % f.cap), 0 };
+		struct vex_topk *t;
+
+		cr_assert_eq(vex_topk_new(10, 0, INFINITY, &t), 0);
+		cr_assert_eq(vex_hnsw_search(f.h, &f.rows, a.q, &usual, t, note, &a, &st),
+			     0);
+		cr_assert_eq(a.n, 10);
+		cr_assert_lt(st.exact, 50);
+		vex_topk_free(t);
+	}
+	field_free(&f);
+}
+
 /* ---- threads --------------------------------------------------------------------------
  */
 

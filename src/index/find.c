@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A search: down the layers, the traversal on codes, and the last word by the rows.
+ *
+ * Codes are off by a little, so more than k are computed exactly; how many more, the
+ * search learns on the way: the rows computed so far tell by how much codes are off, and
+ * the first candidate that is farther than the k-th row by three times that, by code,
+ * ends it. On long vectors, where codes are good and rows expensive, that is one or two
+ * beyond k; `rerank` caps it.
+ *
+ * The caller is asked about hits nearest first, so that it is asked about few: asking may
+ * mean system calls.
+ */
+#include <math.h>
+#include "hnsw_i.h"
+
+/* Rows are asked for that many bytes ahead: short ones all at once, long ones in step
+ * with the sums, or they crowd each other out. */
+#define FETCH_AHEAD ((size_t)16 << 10)
+#define FETCH_MOST ((size_t)4096) /* of a row */
+#define SEEDS 16u                 /* of a traversal of layer 0 */
+#define SURE 8u                   /* rows computed before their errors are trusted */
+#define SIGMAS 3.0f
+
+static const float *row_of(const struct vex_rows *r, uint64_t slot)
+{
+	uint64_t in = slot & ((1ull << r->seg_shift) - 1);
+
+	return (const float *)(const void *)r->rows[slot >> r->seg_shift] + in * r->dim;
+}
+
+static void fetch_row(const struct vex_rows *r, uint64_t slot)
+{
+	size_t bytes = r->dim * sizeof(float);
+
+	fetch(row_of(r, slot), bytes < FETCH_MOST ? bytes : FETCH_MOST);
+}
+
+/* Found, and in the caller's view: later rows and removed ones are not. */
+static uint32_t keep_live(const struct vex_rows *rows, struct pool *p, uint32_t most)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < p->n && n < most; i++) {
+		uint32_t slot = p->id[i] & ~EXPANDED;
+
+		if (slot >= rows->slots || !(rows->live[slot >> 6] >> (slot & 63) & 1))
+			continue;
+		p->id[n] = slot;
+		p->dist[n++] = p->dist[i];
+	}
+	return n;
+}
+
+/* Puts entry i, whose exact distance is d, in its place among the i before it. */
+static void settle(struct pool *p, uint32_t i, float d)
+{
+	uint32_t slot = p->id[i];
+
+	for (; i && p->dist[i - 1] > d; i--) {
+		p->dist[i] = p->dist[i - 1];
+		p->id[i] = p->id[i - 1];
+	}
+	p->dist[i] = d;
+	p->id[i] = slot;
+}
+
+/* Of n candidates in the order of codes, the first in the order of their rows, with their
+ * distances; returns how many. Squares under l2, as codes have them. */
+static uint32_t rank(const struct vex_rows *rows, const float *query, struct pool *p,
+		     uint32_t n, uint32_t k)
+{
+	double qq = vex_square(query, rows->dim);
+	size_t ahead = FETCH_AHEAD / (rows->dim * sizeof(float)) + 2;
+	float squares = 0;
+	uint32_t i;
+
+	for (i = 0; i < n && i < ahead; i++)
+		fetch_row(rows, p->id[i]);
+	for (i = 0; i < n; i++) {
+		float d, code = p->dist[i];
+
+		if (i >= k && i >= SURE &&
+		    code > p->dist[k - 1] + SIGMAS * sqrtf(squares / (float)i))
+			break;
+		if (i + ahead < n)
+			fetch_row(rows, p->id[i + ahead]);
+		d = vex_distance(rows->metric, query, row_of(rows, p->id[i]), rows->dim,
+				 qq);
+		if (rows->metric == VEX_L2)
+			d *= d;
+		squares += (code - d) * (code - d);
+		settle(p, i, d);
+	}
+	return i;
+}
+
+static vex_err offer(const struct vex_rows *rows, const struct pool *p, uint32_t n,
+		     struct vex_topk *t, vex_accept_fn accept, void *arg,
+		     struct vex_scan_stats *stats)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		float d = rows->metric == VEX_L2 ? sqrtf(p->dist[i]) : p->dist[i];
+		uint64_t file;
+		int rc;
+
+		if (!(d <= vex_topk_limit(t)))
+			continue;
+		rc = accept(arg, p->id[i], &file);
+		if (rc < 0)
+			return rc;
+		if (!rc) {
+			stats->refused++;
+			continue;
+		}
+		rc = vex_topk_add(t, d, p->id[i], file);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static vex_err search_locked(struct vex_hnsw *h, const struct vex_rows *rows,
+			     const float *query, const struct vex_hnsw_query *p,
+			     struct vex_topk *topk, vex_accept_fn accept, void *arg,
+			     struct vex_scan_stats *stats)
+{
+	struct beam b = { .ef = p->ef > p->k ? p->ef : p->k,
+			  .k = p->k,
+			  .widen = p->widen,
+			  .seeded = true };
+	uint64_t e = h->entry;
+	struct context *c;
+	uint32_t n;
+	vex_err err;
+
+	if ((uint32_t)e == NONE)
+		return 0;
+	err = context_get(h, b.ef, &c);
+	if (err)
+		return err;
+	vex_sq8_query(h->metric, query, h->dim, c->query, &c->q);
+	beam_descend(h, c, (uint32_t)e, (uint32_t)(e >> 32), 1,
+		     p->k > SEEDS ? p->k : SEEDS);
+	beam_search(h, c, NONE, &b);
+	n = keep_live(rows, &c->pool, p->rerank ? p->rerank : UINT32_MAX);
+	n = rank(rows, query, &c->pool, n, p->k ? p->k : 1);
+	stats->distances += c->distances;
+	stats->exact += n;
+	err = offer(rows, &c->pool, n, topk, accept, arg, stats);
+	context_put(h, c);
+	return err;
+}
+
+vex_err vex_hnsw_search(struct vex_hnsw *h, const struct vex_rows *rows,
+			const float *query, const struct vex_hnsw_query *p,
+			struct vex_topk *topk, vex_accept_fn accept, void *arg,
+			struct vex_scan_stats *stats)
+{
+	vex_err err;
+
+	pthread_rwlock_rdlock(&h->graph);
+	err = search_locked(h, rows, query, p, topk, accept, arg, stats);
+	pthread_rwlock_unlock(&h->graph);
+	return err;
+}
