@@ -16,6 +16,8 @@ int cmd_txn(struct invocation *in);
 int cmd_status(struct invocation *in);
 int cmd_sync(struct invocation *in);
 int cmd_fsck(struct invocation *in);
+int cmd_checkpoint(struct invocation *in);
+int cmd_compact(struct invocation *in);
 int cmd_umount(struct invocation *in);
 
 #endif

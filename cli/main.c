@@ -10,10 +10,13 @@ static const struct command {
 	const char *name;
 	int (*run)(struct invocation *in);
 } commands[] = {
-	{ "search", cmd_search }, { "attach", cmd_attach }, { "detach", cmd_detach },
-	{ "get", cmd_get },       { "import", cmd_import }, { "export", cmd_export },
-	{ "space", cmd_space },   { "txn", cmd_txn },       { "status", cmd_status },
-	{ "sync", cmd_sync },     { "fsck", cmd_fsck },     { "umount", cmd_umount },
+	{ "search", cmd_search },   { "attach", cmd_attach },
+	{ "detach", cmd_detach },   { "get", cmd_get },
+	{ "import", cmd_import },   { "export", cmd_export },
+	{ "space", cmd_space },     { "txn", cmd_txn },
+	{ "status", cmd_status },   { "sync", cmd_sync },
+	{ "fsck", cmd_fsck },       { "checkpoint", cmd_checkpoint },
+	{ "compact", cmd_compact }, { "umount", cmd_umount },
 };
 
 static const char help[] =
@@ -29,6 +32,8 @@ static const char help[] =
     "  txn      apply many puts and deletes in one step, or none\n"
     "  status   what the mount says of itself\n"
     "  sync     make every change so far durable\n"
+    "  checkpoint  the same, and empty the write-ahead log\n"
+    "  compact  give the room of removed vectors back\n"
     "  fsck     check a store that is not mounted, and repair it\n"
     "  umount   unmount, and wait until the daemon is gone\n"
     "\n"

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sync: when it returns, every change acknowledged before is durable. */
+/*
+ * sync: when it returns, every change acknowledged before is durable. checkpoint: the
+ * same, and the write-ahead log has gone into the catalog.
+ */
 #include "commands.h"
 #include "session.h"
 
@@ -9,13 +12,19 @@ static const char help[] = "usage: vexctl sync [PATH]\n"
 			   "loss of power. PATH only\n"
 			   "says which mount.\n";
 
-int cmd_sync(struct invocation *in)
+static const char checkpoint_help[] =
+    "usage: vexctl checkpoint [PATH]\n"
+    "\n"
+    "What sync does; then the write-ahead log is moved into the catalog and emptied. "
+    "For\n"
+    "root and the owner of the mount. PATH only says which mount.\n";
+
+static int run(struct invocation *in, const char *text, unsigned long cmd, void *call)
 {
 	static const struct opt none[] = { { 0 } };
 	AUTO_MOUNT struct mount m = MOUNT_INIT;
 	AUTO_SESSION struct session s = SESSION_INIT;
-	struct vexfs_sync call = { 0 };
-	int code = options_parse(in, none, help);
+	int code = options_parse(in, none, text);
 	int err;
 
 	if (code >= 0)
@@ -27,6 +36,20 @@ int cmd_sync(struct invocation *in)
 		err = session_open(&m, &s);
 	if (err)
 		return err;
-	err = session_call(&s, VEXFS_IOC_SYNC, &call);
+	err = session_call(&s, cmd, call);
 	return err ? session_error(&s, err, m.path) : CLI_OK;
+}
+
+int cmd_sync(struct invocation *in)
+{
+	struct vexfs_sync call = { 0 };
+
+	return run(in, help, VEXFS_IOC_SYNC, &call);
+}
+
+int cmd_checkpoint(struct invocation *in)
+{
+	struct vexfs_checkpoint call = { 0 };
+
+	return run(in, checkpoint_help, VEXFS_IOC_CHECKPOINT, &call);
 }

@@ -375,6 +375,41 @@ struct vexfs_sync {
 };
 VEXFS_ASSERT(sizeof(struct vexfs_sync) == 32);
 
+/* What sync does; then the write-ahead log goes into the catalog. Root and the owner of
+ * the mount; EPERM for others. */
+struct vexfs_checkpoint {
+	uint32_t flags; /* 0 */
+	uint32_t reserved0;
+	uint64_t lsn;    /* out: everything up to this is durable */
+	uint64_t frames; /* out: of the log, which a reader keeps from going */
+	uint64_t reserved;
+};
+VEXFS_ASSERT(sizeof(struct vexfs_checkpoint) == 32);
+
+enum vexfs_compact_stage {
+	VEXFS_COMPACT_MOVE = 0,
+	VEXFS_COMPACT_TRIM = 1,
+	VEXFS_COMPACT_CATALOG = 2,
+	VEXFS_COMPACT_DONE = 3, /* out */
+};
+
+/* One bounded step of making the store smaller. All zero for the first; pass the struct
+ * back as it came until stage is DONE, or stop at any time. Root and the owner of the
+ * mount; EPERM for others. */
+struct vexfs_compact {
+	uint32_t flags; /* 0 */
+	uint32_t space; /* in, out */
+	uint32_t stage; /* in, out: enum vexfs_compact_stage */
+	uint32_t tries; /* in, out */
+	uint64_t left;  /* in, out */
+	uint64_t moved; /* out: rows, by this call */
+	uint64_t given; /* out: bytes given back to the filesystem by this call */
+	uint64_t held;  /* out: rows freed that readers hold still; not 0: wait a moment */
+	uint64_t reserved[2];
+};
+VEXFS_ASSERT(sizeof(struct vexfs_compact) == 64);
+VEXFS_ASSERT(offsetof(struct vexfs_compact, left) == 16);
+
 /* Root and the owner of the mount; EPERM for others. */
 struct vexfs_status {
 	uint32_t flags;  /* 0 */
@@ -411,11 +446,13 @@ VEXFS_ASSERT(offsetof(struct vexfs_status, pid) == 96);
 #define VEXFS_IOC_COMMIT VEXFS_IOC_(12, struct vexfs_txn)
 #define VEXFS_IOC_ABORT VEXFS_IOC_(13, struct vexfs_txn)
 #define VEXFS_IOC_SYNC VEXFS_IOC_(14, struct vexfs_sync)
-/* 15, 16: checkpoint, rebuild */
+#define VEXFS_IOC_CHECKPOINT VEXFS_IOC_(15, struct vexfs_checkpoint)
+/* 16: rebuild */
 #define VEXFS_IOC_STATUS VEXFS_IOC_(17, struct vexfs_status)
 /* 18, 19: stats, config */
 #define VEXFS_IOC_EXPORT VEXFS_IOC_(20, struct vexfs_export)
 #define VEXFS_IOC_LAST_ERROR VEXFS_IOC_(21, struct vexfs_last_error)
+#define VEXFS_IOC_COMPACT VEXFS_IOC_(22, struct vexfs_compact)
 
 VEXFS_ASSERT(sizeof(struct vexfs_search) <= VEXFS_IOC_MAX);
 VEXFS_ASSERT(sizeof(struct vexfs_page) <= VEXFS_IOC_MAX);

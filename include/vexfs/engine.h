@@ -277,6 +277,27 @@ vex_err vex_engine_search(struct vex_engine *e, const struct vex_query *q,
 			  struct vex_problem *problem) VEX_CHECKED;
 void vex_result_free(struct vex_result *r);
 
+/* ---- keeping it in shape ---------------------------------------------------------- */
+
+enum vex_compact_stage {
+	VEX_COMPACT_MOVE = 0,
+	VEX_COMPACT_TRIM,
+	VEX_COMPACT_CATALOG,
+	VEX_COMPACT_DONE,
+};
+/* All zero to begin; what a call leaves says where the next one goes on. */
+struct vex_compaction {
+	uint32_t space, stage, tries;
+	uint64_t left; /* free pages of the catalog */
+	/* out, of this call: rows moved, bytes given back, rows freed but still held:
+	 * then a moment's wait before the next call is well spent */
+	uint64_t moved, given, held;
+};
+/* One bounded step of making the store smaller. -EIO, -ENOSPC, -EROFS, -ENOMEM. */
+vex_err vex_engine_compact(struct vex_engine *e, struct vex_compaction *c) VEX_CHECKED;
+/* Durable, and the WAL emptied into the catalog; frames that readers hold up are left. */
+vex_err vex_engine_checkpoint(struct vex_engine *e, uint64_t *frames) VEX_CHECKED;
+
 /* ---- checking an unmounted store -------------------------------------------------- */
 
 struct vex_fsck {

@@ -173,6 +173,8 @@ vex_err ioc_version(struct call *c) VEX_CHECKED;      /* about.c */
 vex_err ioc_sync(struct call *c) VEX_CHECKED;         /* about.c */
 vex_err ioc_status(struct call *c) VEX_CHECKED;       /* about.c */
 vex_err ioc_last_error(struct call *c) VEX_CHECKED;   /* about.c */
+vex_err ioc_checkpoint(struct call *c) VEX_CHECKED;   /* maintain.c */
+vex_err ioc_compact(struct call *c) VEX_CHECKED;      /* maintain.c */
 vex_err ioc_search(struct call *c) VEX_CHECKED;       /* search.c */
 vex_err ioc_next(struct call *c) VEX_CHECKED;         /* hits.c */
 vex_err ioc_space_create(struct call *c) VEX_CHECKED; /* space.c */

@@ -46,9 +46,13 @@ static const struct entry table[] = {
 	AT(VEXFS_IOC_COMMIT) = { WHOLE(vexfs_txn), NEEDS_WRITE, ioc_commit },
 	AT(VEXFS_IOC_ABORT) = { WHOLE(vexfs_txn), NEEDS_WRITE, ioc_abort },
 	AT(VEXFS_IOC_SYNC) = { WHOLE(vexfs_sync), 0, ioc_sync },
+	AT(VEXFS_IOC_CHECKPOINT) = { WHOLE(vexfs_checkpoint), NEEDS_WRITE | NEEDS_ADMIN,
+				     ioc_checkpoint },
 	AT(VEXFS_IOC_STATUS) = { WHOLE(vexfs_status), NEEDS_ADMIN, ioc_status },
 	AT(VEXFS_IOC_EXPORT) = { WHOLE(vexfs_export), 0, ioc_export },
 	AT(VEXFS_IOC_LAST_ERROR) = { WHOLE(vexfs_last_error), 0, ioc_last_error },
+	AT(VEXFS_IOC_COMPACT) = { WHOLE(vexfs_compact), NEEDS_WRITE | NEEDS_ADMIN,
+				  ioc_compact },
 };
 
 /* ---- what handlers ask of a call ------------------------------------------------- */
