@@ -29,9 +29,15 @@ static void next_space(struct vex_engine *e, struct vex_compaction *c)
 	c->stage = VEX_COMPACT_MOVE;
 }
 
-static vex_err move(struct vex_space *sp, struct vex_compaction *c)
+/* What was removed last is free after a sync only: one goes before the first move. */
+static vex_err move(struct vex_engine *e, struct vex_space *sp, struct vex_compaction *c)
 {
-	vex_err err = vex_space_pack(sp, STEP_ROWS, &c->moved);
+	vex_err err = c->tries++ ? 0 : vex_store_sync(e->store, false);
+
+	if (!err)
+		err = vex_space_pack(sp, STEP_ROWS, &c->moved);
+	if (!err && !c->moved)
+		c->tries = 0;
 
 	if (!err && !c->moved)
 		c->stage = VEX_COMPACT_TRIM;
@@ -78,7 +84,7 @@ static vex_err step(void *arg)
 		next_space(j->e, c);
 		return 0;
 	}
-	return c->stage == VEX_COMPACT_MOVE ? move(sp, c) : trim(j->e, sp, c);
+	return c->stage == VEX_COMPACT_MOVE ? move(j->e, sp, c) : trim(j->e, sp, c);
 }
 
 vex_err vex_engine_compact(struct vex_engine *e, struct vex_compaction *c)
