@@ -36,12 +36,11 @@ static vex_err move(struct vex_engine *e, struct vex_space *sp, struct vex_compa
 
 	if (!err)
 		err = vex_space_pack(sp, STEP_ROWS, &c->moved);
-	if (!err && !c->moved)
-		c->tries = 0;
-
-	if (!err && !c->moved)
-		c->stage = VEX_COMPACT_TRIM;
-	return err;
+	if (err || c->moved)
+		return err;
+	c->tries = 0;
+	c->stage = VEX_COMPACT_TRIM;
+	return 0;
 }
 
 static vex_err trim(struct vex_engine *e, struct vex_space *sp, struct vex_compaction *c)
