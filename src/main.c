@@ -143,6 +143,7 @@ static int with_engine(struct options *o, int rootfd, struct vex_engine *engine,
 	fo.mount_opts = o->kernel.data;
 	fo.debug = o->debug;
 	fo.single_threaded = o->single;
+	fo.no_passthrough = o->no_passthrough;
 	vex_err err = vex_fs_new(&fo, &fs);
 	if (err)
 		return vexfs_fail(1, "cannot start: %s", strerrordesc_np(-err));

@@ -95,6 +95,12 @@ static bool set_strict(struct options *o, const char *v)
 	return true;
 }
 
+static bool set_passthrough(struct options *o, const char *v)
+{
+	o->no_passthrough = !strcmp(v, "off");
+	return o->no_passthrough || !strcmp(v, "auto");
+}
+
 static bool set_debug(struct options *o, const char *v)
 {
 	(void)v;
@@ -158,6 +164,7 @@ static const struct setting settings[] = {
 	{ "index_sync", true, set_index_sync },
 	{ "threads", true, set_threads },
 	{ "mem", true, set_mem },
+	{ "passthrough", true, set_passthrough },
 	{ "vec_space", true, set_vec_space },
 	{ "auto_rebuild", false, accept_flag },
 	{ "strict", false, set_strict },
@@ -279,6 +286,8 @@ static const char usage[] =
     "  -o sync=lazy|always        when attachments are safe from power loss (lazy)\n"
     "  -o sync_interval_ms=N      the longest wait of lazy (2000)\n"
     "  -o threads=N               workers (one a core)\n"
+    "  -o passthrough=auto|off    whether the kernel reads and writes files itself "
+    "(auto)\n"
     "  -o mem=SIZE, batch_size=N, index_sync=lazy|immediate, auto_rebuild\n"
     "                             of the index\n"
     "  -o allow_other,ro,...      as of any mount; see vexfs(8)\n";

@@ -7,6 +7,7 @@
 
 struct options {
 	bool foreground, debug, single;
+	bool no_passthrough;
 	bool mount_helper, fake, sloppy; /* called by mount(8) */
 	char *store, *mountpoint;        /* absolute */
 	struct vex_engine_opts engine;

@@ -20,7 +20,8 @@ struct vex_fs_opts {
 	const char
 	    *mount_opts; /* what goes to the kernel: "allow_other,ro,..."; may be NULL */
 	bool debug, single_threaded;
-	unsigned max_fds; /* descriptors the caches may hold; 0: by RLIMIT_NOFILE */
+	bool no_passthrough; /* file data goes through us, also where it need not */
+	unsigned max_fds;    /* descriptors the caches may hold; 0: by RLIMIT_NOFILE */
 };
 
 /* Opens STORE (O_RDONLY | O_DIRECTORY) if it may be shown at MOUNTPOINT; both

@@ -2,9 +2,10 @@
 /*
  * Attributes: GETATTR, SETATTR, READLINK, STATFS.
  *
- * setuid and setgid: we do not negotiate HANDLE_KILLPRIV, so the kernel itself works
- * out, with the caller's credentials, what a write, truncate or chown takes away, and
- * sends the new mode along. So the owner is changed first and the mode last.
+ * setuid and setgid: what a truncation or a change of owner takes away is the backing
+ * filesystem's work, done with what the caller may keep (acting_on_content). Kernels
+ * without HANDLE_KILLPRIV_V2 work it out themselves and send the new mode along. So the
+ * owner is changed first and the mode last.
  */
 #include "fs_i.h"
 
@@ -28,14 +29,39 @@ vex_err inode_stat(struct vex_fs *fs, struct inode *i, struct stat *st)
 	return fstatat(ref.fd, "", st, AT_EMPTY_PATH) ? -errno : 0;
 }
 
-static void reply_attr(fuse_req_t req, vex_err err, struct stat *st)
+static void reply_attr(fuse_req_t req, struct inode *i, vex_err err, struct stat *st)
 {
 	if (err) {
 		reply_err(req, err);
 		return;
 	}
+	inode_seen(i, st);
 	stat_show(fs_of(req), st);
-	fuse_reply_attr(req, st, KEEP_SECONDS);
+	fuse_reply_attr(req, st, inode_attr_keep(i));
+}
+
+/* When the file was made: false where the backing filesystem does not know. */
+static bool birth_of(struct vex_fs *fs, struct inode *i, struct statx_timestamp *out)
+{
+	AUTO_FD struct fdref ref = FDREF_INIT;
+	struct statx x;
+
+	if (i->kind != I_BACKED || fd_get(fs, i, &ref) ||
+	    statx(ref.fd, "", AT_EMPTY_PATH, STATX_BTIME, &x) ||
+	    !(x.stx_mask & STATX_BTIME))
+		return false;
+	*out = x.stx_btime;
+	return true;
+}
+
+static void reply_statx(fuse_req_t req, struct inode *i, struct stat *st)
+{
+	struct statx_timestamp birth;
+	bool known = birth_of(fs_of(req), i, &birth);
+
+	inode_seen(i, st);
+	stat_show(fs_of(req), st);
+	wire_reply_statx(req, st, known ? &birth : NULL, inode_attr_keep(i));
 }
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -48,7 +74,10 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		err = fstat(handle_of(fi)->fd, &st) ? -errno : 0;
 	else
 		err = inode_stat(fs_of(req), i, &st);
-	reply_attr(req, err, &st);
+	if (!err && wire_is_statx())
+		reply_statx(req, i, &st);
+	else
+		reply_attr(req, i, err, &st);
 }
 
 /* ---- SETATTR -------------------------------------------------------------------- */
@@ -89,18 +118,58 @@ static vex_err set_times(int fd, const struct stat *attr, int valid)
 	return utimensat(AT_FDCWD, vex_procfd(fd).path, t, 0) ? -errno : 0;
 }
 
-/* In the order in which one may undo the other: chown takes setuid away. */
-static vex_err set_attrs(int fd, struct handle *h, const struct stat *attr, int valid)
+/*
+ * A SETATTR of nothing is one of two. chown(-1, -1), which anyone may do to a file, but
+ * not if it takes setuid or setgid away: that is the owner's (EPERM). Or, since
+ * HANDLE_KILLPRIV_V2, the announcement of a write that will take them away, by anyone who
+ * may write. They look the same, so where the first would be refused nothing is done: the
+ * write that may follow does what it should, and the chown only looks as if it had
+ * worked.
+ */
+static bool may_change_nothing(fuse_req_t req, const struct stat *st)
 {
-	vex_err err = 0;
+	uid_t uid = fuse_req_ctx(req)->uid;
 
-	if (valid & FUSE_SET_ATTR_SIZE)
+	return !uid || uid == st->st_uid || !S_ISREG(st->st_mode) ||
+	       !(st->st_mode & (S_ISUID | S_ISGID));
+}
+
+static vex_err set_size_or_owner(fuse_req_t req, struct inode *i, int fd,
+				 struct handle *h, const struct stat *attr, int valid)
+{
+	AUTO_ACTING struct acting as = { 0 };
+	vex_err err = acting_on_content(req, i, fd, &as);
+
+	if (!err && valid & FUSE_SET_ATTR_SIZE)
 		err = set_size(fd, h, attr->st_size);
 	/* Nothing at all: chown(-1, -1), which moves the ctime. */
 	if (!err && (!valid || valid & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)))
 		err = set_owner(fd, attr, valid);
+	return err;
+}
+
+/* The kernel has decided whether the caller may set the setgid bit. */
+static vex_err set_mode(fuse_req_t req, int fd, mode_t mode)
+{
+	AUTO_ACTING struct acting as = { 0 };
+	vex_err err = mode & S_ISGID ? acting_begin(req, ACT_KEEP, &as) : 0;
+
+	if (err)
+		return err;
+	return chmod(vex_procfd(fd).path, mode & 07777) ? -errno : 0;
+}
+
+/* In the order in which one may undo the other: chown takes setuid away. */
+static vex_err set_attrs(fuse_req_t req, struct inode *i, int fd, struct handle *h,
+			 const struct stat *attr, int valid)
+{
+	const int content = FUSE_SET_ATTR_SIZE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID;
+	vex_err err = 0;
+
+	if (!valid || valid & content)
+		err = set_size_or_owner(req, i, fd, h, attr, valid);
 	if (!err && valid & FUSE_SET_ATTR_MODE)
-		err = chmod(vex_procfd(fd).path, attr->st_mode & 07777) ? -errno : 0;
+		err = set_mode(req, fd, attr->st_mode);
 	if (!err && valid & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME))
 		err = set_times(fd, attr, valid);
 	return err;
@@ -130,9 +199,10 @@ static void tell_engine(struct vex_fs *fs, struct inode *i, struct handle *h, in
 	}
 }
 
-static vex_err setattr(struct vex_fs *fs, struct inode *i, struct handle *h,
+static vex_err setattr(fuse_req_t req, struct inode *i, struct handle *h,
 		       const struct stat *attr, int valid, struct stat *after)
 {
+	struct vex_fs *fs = fs_of(req);
 	AUTO_FD struct fdref ref = FDREF_INIT;
 	struct stat before;
 
@@ -143,7 +213,8 @@ static vex_err setattr(struct vex_fs *fs, struct inode *i, struct handle *h,
 		return err;
 	if (fstatat(ref.fd, "", &before, AT_EMPTY_PATH))
 		return -errno;
-	err = set_attrs(ref.fd, h, attr, valid);
+	if (valid || may_change_nothing(req, &before))
+		err = set_attrs(req, i, ref.fd, h, attr, valid);
 	if (fstatat(ref.fd, "", after, AT_EMPTY_PATH))
 		return -errno;
 	/* Also after a failure half way: the size may have been set. */
@@ -155,10 +226,11 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
 		struct fuse_file_info *fi)
 {
 	struct handle *h = fi && handle_of(fi)->fd >= 0 ? handle_of(fi) : NULL;
+	struct inode *i = inode_of(req, ino);
 	struct stat after;
-	vex_err err = setattr(fs_of(req), inode_of(req, ino), h, attr, valid, &after);
+	vex_err err = setattr(req, i, h, attr, valid, &after);
 
-	reply_attr(req, err, &after);
+	reply_attr(req, i, err, &after);
 }
 
 /* ---- READLINK, STATFS

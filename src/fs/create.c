@@ -8,6 +8,8 @@
  * between its lookup and now, made by another or behind the mount, is -ESTALE; the
  * kernel then looks the name up afresh and asks for an OPEN, with the checks an open
  * needs.
+ *
+ * A CREATE with O_TMPFILE makes a file without a name (wire.c turns TMPFILE into it).
  */
 #include "fs_i.h"
 
@@ -28,7 +30,7 @@ static void making_end(struct making *m)
 
 /* From here to making_done this thread makes things as the caller. */
 static vex_err making_begin(fuse_req_t req, fuse_ino_t parent, const char *name,
-			    struct making *m)
+			    mode_t mode, struct making *m)
 {
 	*m = (struct making){ .fs = fs_of(req), .name = name, .dir = FDREF_INIT };
 	m->parent = inode_of(req, parent);
@@ -38,7 +40,7 @@ static vex_err making_begin(fuse_req_t req, fuse_ino_t parent, const char *name,
 	err = fd_get(m->fs, m->parent, &m->dir);
 	if (err)
 		return err;
-	return acting_begin(req, ACT_CREATE, &m->as);
+	return acting_begin(req, mode & S_ISGID ? ACT_CREATE_SGID : ACT_CREATE, &m->as);
 }
 
 /* Ends acting; the entry of what was made, or the error of the system call. */
@@ -56,7 +58,7 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	AUTO_MAKING struct making m;
 	struct fuse_entry_param e;
 
-	vex_err err = making_begin(req, parent, name, &m);
+	vex_err err = making_begin(req, parent, name, mode, &m);
 	if (!err)
 		err = making_done(&m, mknodat(m.dir.fd, name, mode, rdev), &e);
 	reply_entry(req, err, &e);
@@ -71,7 +73,7 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 	AUTO_MAKING struct making m;
 	struct fuse_entry_param e;
 
-	vex_err err = making_begin(req, parent, name, &m);
+	vex_err err = making_begin(req, parent, name, mode, &m);
 	if (!err)
 		err = making_done(&m, mkdirat(m.dir.fd, name, mode), &e);
 	reply_entry(req, err, &e);
@@ -82,7 +84,7 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 	AUTO_MAKING struct making m;
 	struct fuse_entry_param e;
 
-	vex_err err = making_begin(req, parent, name, &m);
+	vex_err err = making_begin(req, parent, name, 0, &m);
 	if (!err)
 		err = making_done(&m, symlinkat(target, m.dir.fd, name), &e);
 	reply_entry(req, err, &e);
@@ -130,6 +132,8 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name
 
 static int create_flags(int flags)
 {
+	if ((flags & O_TMPFILE) == O_TMPFILE)
+		return (flags & (O_ACCMODE | O_TMPFILE | O_EXCL)) | O_NOCTTY;
 	return (flags & ~(O_TRUNC | O_APPEND | O_DIRECT | O_NOATIME)) | O_CREAT | O_EXCL |
 	       O_NOFOLLOW | O_NOCTTY;
 }
@@ -144,15 +148,24 @@ static vex_err entry_of_open(struct making *m, int fd, struct fuse_entry_param *
 	return entry_from_fd(m->fs, m->parent, m->name, path, e);
 }
 
+/* Where it is made, and by which name: a nameless one is made in the directory itself. */
+static int create_open(struct making *m, int flags, mode_t mode)
+{
+	if ((flags & O_TMPFILE) != O_TMPFILE)
+		return vex_openat(m->dir.fd, m->name, create_flags(flags), mode & 07777);
+	m->name = NULL;
+	return vex_openat(m->dir.fd, ".", create_flags(flags), mode & 07777);
+}
+
 static vex_err create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		      int flags, struct fuse_entry_param *e, struct handle **h)
 {
 	AUTO_MAKING struct making m;
 
-	vex_err err = making_begin(req, parent, name, &m);
+	vex_err err = making_begin(req, parent, name, mode, &m);
 	if (err)
 		return err;
-	AUTO_CLOSE int fd = vex_openat(m.dir.fd, name, create_flags(flags), mode & 07777);
+	AUTO_CLOSE int fd = create_open(&m, flags, mode);
 	err = fd < 0 ? -errno : 0;
 	acting_end(&m.as);
 	if (err)
@@ -180,7 +193,8 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	}
 	struct inode *i = inode_of(req, e.ino);
 	fi->fh = (uintptr_t)h;
-	if (fuse_reply_create(req, &e, fi)) { /* nobody will release it */
+	struct stat st = e.attr;
+	if (handle_reply(req, h, &e, fi, &st)) { /* nobody will release it */
 		handle_close(fs, h);
 		inode_unref(fs, i, 1);
 	}

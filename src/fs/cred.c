@@ -11,10 +11,16 @@
  * alternative, creating as root and chown after, shows the file with a wrong owner for
  * a moment and loses the group a setgid directory gives.
  *
- * ACT_CHANGE leaves CAP_FSETID out, so that setuid and setgid bits go where they would
- * for the caller: truncation by O_TRUNC, and ACLs set by non-members of the group. We
- * gave up our supplementary groups at start, so the kernel counts the fsgid alone; the
- * caller's own groups are looked at first.
+ * setuid and setgid go where they would for the caller: so threads have no CAP_FSETID
+ * but where the caller may keep the bits (ACT_KEEP: root, or a member of the group) or
+ * the kernel has decided already (chmod, creation). Writing, truncating, allocating and
+ * the kernel's own writes of passed-through files, which are done with the rights a
+ * thread had when the file was opened, then need nothing; only files that were seen with
+ * such a bit cost a look. ACT_CHANGE takes the caller's ids, because the backing
+ * filesystem asks for the group as well. We gave up our supplementary groups at start,
+ * so it counts the fsgid alone; the caller's own groups are looked at first.
+ *
+ * CAP_SYS_RESOURCE goes as well: with it quotas would bind nobody.
  *
  * The umask is each thread's own (CLONE_FS unshared): it applies unless a default ACL
  * takes its place, which the backing filesystem knows.
@@ -40,6 +46,11 @@ static bool has(const struct __user_cap_data_struct caps[2], unsigned cap)
 	return caps[cap / 32].effective >> (cap % 32) & 1;
 }
 
+static void cap_less(struct __user_cap_data_struct caps[2], unsigned cap)
+{
+	caps[cap / 32].effective &= ~(1u << (cap % 32));
+}
+
 vex_err cred_init(struct vex_fs *fs)
 {
 	static const unsigned needed[] = { CAP_SETUID, CAP_SETGID, CAP_DAC_OVERRIDE,
@@ -51,12 +62,21 @@ vex_err cred_init(struct vex_fs *fs)
 	fs->uid = geteuid();
 	fs->gid = getegid();
 	fs->privileged = true;
+	cap_less(fs->caps, CAP_SYS_RESOURCE);
+	memcpy(fs->base, fs->caps, sizeof(fs->base));
+	cap_less(fs->base, CAP_FSETID);
+	fs->fsetid = has(fs->caps, CAP_FSETID);
 	for (size_t k = 0; k < ARRAY_SIZE(needed); k++)
 		fs->privileged = fs->privileged && has(fs->caps, needed[k]);
 	/* One thread still: glibc's call is the same as the raw one. */
 	if (fs->privileged && setgroups(0, NULL))
 		fs->privileged = false;
-	return 0;
+	return caps_set(fs->base);
+}
+
+bool cred_may_pass(const struct vex_fs *fs)
+{
+	return has(fs->caps, CAP_SYS_ADMIN);
 }
 
 /* ---- who ------------------------------------------------------------------------ */
@@ -99,11 +119,15 @@ bool caller_in_group(fuse_req_t req, gid_t gid)
 static void own_umask(mode_t mask)
 {
 	static _Thread_local bool unshared;
+	static _Thread_local mode_t last;
 
+	if (unshared && mask == last)
+		return;
 	if (!unshared)
 		unshared = !unshare(CLONE_FS);
 	if (unshared)
 		umask(mask);
+	last = mask;
 }
 
 /* setfsuid and setfsgid give no error: ask again. */
@@ -115,26 +139,31 @@ static bool take_ids(uid_t uid, gid_t gid)
 	       (gid_t)syscall(SYS_setfsgid, -1) == gid;
 }
 
+static vex_err acting_as(const struct fuse_ctx *ctx, enum act_as how, struct acting *a)
+{
+	struct vex_fs *fs = a->fs;
+
+	if (a->ids && !take_ids(ctx->uid, ctx->gid))
+		return -EPERM;
+	/* Capabilities for files go with a user id that is not root's. */
+	return caps_set(how == ACT_CHANGE ? fs->base : fs->caps);
+}
+
 vex_err acting_begin(fuse_req_t req, enum act_as how, struct acting *a)
 {
 	struct vex_fs *fs = fs_of(req);
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	struct __user_cap_data_struct caps[2] = { fs->caps[0], fs->caps[1] };
-	vex_err err = 0;
+	bool same = ctx->uid == fs->uid && ctx->gid == fs->gid;
 
-	a->fs = NULL;
-	if (how == ACT_CREATE)
+	*a = (struct acting){ 0 };
+	if (how == ACT_CREATE || how == ACT_CREATE_SGID)
 		own_umask(ctx->umask);
-	if (!fs->privileged || (ctx->uid == fs->uid && ctx->gid == fs->gid))
+	a->ids = fs->privileged && !same && how != ACT_KEEP;
+	bool raise = fs->fsetid && (how == ACT_KEEP || how == ACT_CREATE_SGID);
+	if (!a->ids && !raise)
 		return 0;
 	a->fs = fs;
-	if (!take_ids(ctx->uid, ctx->gid))
-		err = -EPERM;
-	/* Capabilities for files go with a user id that is not root's. */
-	if (how == ACT_CHANGE && ctx->uid)
-		caps[CAP_FSETID / 32].effective &= ~(1u << (CAP_FSETID % 32));
-	if (!err)
-		err = caps_set(caps);
+	vex_err err = acting_as(ctx, how, a);
 	if (err)
 		acting_end(a);
 	return err;
@@ -148,8 +177,40 @@ void acting_end(struct acting *a)
 		return;
 	a->fs = NULL;
 	/* A thread left as somebody else would act wrongly for the next caller. */
-	if (!take_ids(fs->uid, fs->gid) || caps_set(fs->caps)) {
+	if ((a->ids && !take_ids(fs->uid, fs->gid)) || caps_set(fs->base)) {
 		vex_error("cannot become ourselves again: %s", strerror(errno));
 		abort();
 	}
+}
+
+/* ---- setuid and setgid ---------------------------------------------------------- */
+
+vex_err acting_on_content(fuse_req_t req, struct inode *i, int fd, struct acting *a)
+{
+	struct stat st;
+
+	*a = (struct acting){ 0 };
+	if (!atomic_load_explicit(&i->sxid, memory_order_relaxed))
+		return 0;
+	if (fstatat(fd, "", &st, AT_EMPTY_PATH))
+		return -errno;
+	inode_seen(i, &st);
+	if (!atomic_load(&i->sxid))
+		return 0;
+	/* setgid without execution by the group: once a sign of mandatory locks. */
+	bool keeps = !fuse_req_ctx(req)->uid || (!(st.st_mode & (S_ISUID | S_IXGRP)) &&
+						 caller_in_group(req, st.st_gid));
+	vex_err err = acting_begin(req, keeps ? ACT_KEEP : ACT_CHANGE, a);
+	a->clears = !err && !keeps;
+	return err;
+}
+
+void acting_content_end(fuse_req_t req, struct inode *i, struct acting *a)
+{
+	bool clears = a->clears;
+
+	acting_end(a);
+	a->clears = false;
+	if (clears)
+		fuse_lowlevel_notify_inval_inode(fs_of(req)->session, i->id, -1, 0);
 }

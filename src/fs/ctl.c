@@ -201,9 +201,9 @@ void ctl_readdir(fuse_req_t req, size_t size, off_t off, bool plus)
 		return;
 	}
 	for (size_t k = (size_t)off; k < n + 4; k++) {
-		const char *name = k == 0	? "."
-				   : k == 1	? ".."
-				   : k < n + 2	? f[k - 2].name
+		const char *name = k == 0       ? "."
+				   : k == 1     ? ".."
+				   : k < n + 2  ? f[k - 2].name
 				   : k == n + 2 ? "near"
 						: "search";
 		struct fuse_entry_param e = { .attr = { .st_mode = S_IFDIR,

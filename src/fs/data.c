@@ -41,13 +41,18 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t 
 {
 	struct handle *h = handle_of(fi);
 
+	struct acting as;
+
 	(void)ino;
 	if (h->session) {
 		ctl_write(req, h, in);
 		return;
 	}
 	struct fuse_bufvec out = file_buf(h->fd, fuse_buf_size(in), off);
-	ssize_t n = fuse_buf_copy(&out, in, 0);
+	ssize_t n = acting_on_content(req, h->inode, h->fd, &as);
+	if (!n)
+		n = fuse_buf_copy(&out, in, 0);
+	acting_content_end(req, h->inode, &as);
 	if (n < 0) {
 		reply_err(req, (vex_err)n);
 		return;
@@ -60,13 +65,17 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 		  struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(fi);
+	struct acting as;
 
 	(void)ino;
 	if (h->fd < 0) {
 		reply_err(req, -EOPNOTSUPP);
 		return;
 	}
-	vex_err err = fallocate(h->fd, mode, off, len) ? -errno : 0;
+	vex_err err = acting_on_content(req, h->inode, h->fd, &as);
+	if (!err && fallocate(h->fd, mode, off, len))
+		err = -errno;
+	acting_content_end(req, h->inode, &as);
 	if (!err)
 		atomic_store(&h->dirty, true);
 	reply_err(req, err);
@@ -91,6 +100,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 			struct fuse_file_info *fi_out, size_t len, int flags)
 {
 	struct handle *in = handle_of(fi_in), *out = handle_of(fi_out);
+	struct acting as;
 
 	(void)ino_in;
 	(void)ino_out;
@@ -99,10 +109,14 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 		return;
 	}
 	len = len < COPY_MAX ? len : COPY_MAX;
-	ssize_t n =
-	    copy_file_range(in->fd, &off_in, out->fd, &off_out, len, (unsigned)flags);
+	ssize_t n = acting_on_content(req, out->inode, out->fd, &as);
+	if (!n)
+		n = copy_file_range(in->fd, &off_in, out->fd, &off_out, len,
+				    (unsigned)flags);
+	vex_err err = n < 0 ? -errno : 0;
+	acting_content_end(req, out->inode, &as);
 	if (n < 0) {
-		reply_err(req, -errno);
+		reply_err(req, err);
 		return;
 	}
 	if (n)

@@ -5,18 +5,25 @@
  *
  * Not asked for: the writeback cache. It would send appends to offsets that are no
  * longer the end, and move times and sizes from the backing file, which is the truth,
- * to the kernel's guess of it. HANDLE_KILLPRIV: the kernel knows the caller's
- * capabilities, we do not.
+ * to the kernel's guess of it; and the kernel does not have it beside pass-through.
+ *
+ * Asked for in our own words (wire.c): pass-through, where we have the right
+ * (CAP_SYS_ADMIN), nobody said passthrough=off, and the kernel offers it; else data goes
+ * by splice. HANDLE_KILLPRIV_V2: without it the kernel asks for security.capability
+ * before each write; with it setuid and setgid are ours to clear (cred.c).
  */
 #include "fs_i.h"
 
+#include <linux/magic.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/vfs.h>
 
 /* A request with its header must fit into a pipe (1 MiB for most users), else libfuse
  * copies every write through our memory: 1.8 times the CPU time of large writes. The
  * price of splice is 0.8 us a request. */
-#define WRITE_MAX ((1u << 20) - 4096)
+#define WRITE_MAX (1u << 20)
+#define WRITE_MAX_SPLICE ((1u << 20) - 4096)
 #define FDS_MIN 64u
 #define FDS_MAX 8192u
 
@@ -37,11 +44,16 @@ static void op_init(void *data, struct fuse_conn_info *conn)
 	    FUSE_CAP_POSIX_ACL | FUSE_CAP_CACHE_SYMLINKS;
 	struct vex_fs *fs = data;
 
+	wire_decide(fs);
 	conn->want = wanted & conn->capable;
+	/* Then requests are small, and come faster without a pipe. */
+	if (fs->passthrough)
+		conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE);
 	/* Handles that outlive the kernel's memory are opened by nodeid.c. */
 	if (fs->packing != PACK_NONE)
 		conn->want |= FUSE_CAP_EXPORT_SUPPORT & conn->capable;
-	conn->max_write = WRITE_MAX;
+	conn->max_write =
+	    conn->want & FUSE_CAP_SPLICE_READ ? WRITE_MAX_SPLICE : WRITE_MAX;
 	conn->max_background = 64;
 	conn->congestion_threshold = 48;
 	if (!(conn->want & FUSE_CAP_POSIX_ACL))
@@ -143,6 +155,22 @@ static vex_err root_init(struct vex_fs *fs)
 	return 0;
 }
 
+/* What STORE stands on decides how its files can be reached. */
+static vex_err backing_init(struct vex_fs *fs, const struct vex_fs_opts *o)
+{
+	struct statfs st;
+
+	if (fstatfs(fs->rootfd, &st))
+		return -errno;
+	fs->stacked =
+	    st.f_type == OVERLAYFS_SUPER_MAGIC || st.f_type == ECRYPTFS_SUPER_MAGIC;
+	/* Those on disks and in memory have nothing to say at close(2). */
+	fs->close_tells = st.f_type != EXT4_SUPER_MAGIC && st.f_type != XFS_SUPER_MAGIC &&
+			  st.f_type != BTRFS_SUPER_MAGIC && st.f_type != TMPFS_MAGIC;
+	fs->may_pass = !o->no_passthrough && cred_may_pass(fs);
+	return 0;
+}
+
 static vex_err strings_init(struct vex_fs *fs, const struct vex_fs_opts *o)
 {
 	fs->mountpoint = strdup(o->mountpoint);
@@ -173,6 +201,8 @@ vex_err vex_fs_new(const struct vex_fs_opts *o, struct vex_fs **out)
 		err = strings_init(fs, o);
 	if (!err)
 		err = cred_init(fs);
+	if (!err)
+		err = backing_init(fs, o);
 	if (!err)
 		err = root_init(fs);
 	if (!err)
@@ -231,5 +261,12 @@ void vex_fs_status(struct vex_fs *f, struct vex_buf *out)
 	vex_buf_fmt(out, "\"reopened\": %llu,\n",
 		    (unsigned long long)atomic_load(&f->fds.reopened));
 	vex_buf_fmt(out, "\"file_handles\": %s,\n", f->handles ? "true" : "false");
-	vex_buf_fmt(out, "\"acts_as_callers\": %s\n", f->privileged ? "true" : "false");
+	vex_buf_fmt(out, "\"acts_as_callers\": %s,\n", f->privileged ? "true" : "false");
+	vex_buf_fmt(out, "\"passthrough\": %s,\n", f->passthrough ? "true" : "false");
+	vex_buf_fmt(out, "\"data\": \"%s\",\n",
+		    f->passthrough ? "kernel pass-through" : "splice");
+	vex_buf_fmt(out, "\"opens_passed_through\": %llu,\n",
+		    (unsigned long long)atomic_load(&f->through));
+	vex_buf_fmt(out, "\"opens_not_passed_through\": %llu\n",
+		    (unsigned long long)atomic_load(&f->plain));
 }

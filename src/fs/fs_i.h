@@ -67,6 +67,9 @@ struct inode {
 	_Atomic uint64_t refs;
 	_Atomic uint64_t node;    /* engine's memory: vex_obj.node */
 	_Atomic int64_t ctime_ns; /* of the last open: same now, pages may stay */
+	_Atomic bool sxid; /* seen with setuid or setgid: changes of content take care */
+	_Atomic uint32_t backing; /* shard to write: pass-through id; 0: plain */
+	_Atomic uint32_t nrdwr;   /* shard to write: handles that may map it to write */
 	/* shard: where it was last found; NULL: unknown. Holds a reference. */
 	struct inode *parent;
 	char *name;
@@ -77,8 +80,11 @@ struct inode {
 	bool pinned; /* cannot be reopened: keeps fd */
 	/* shard: */
 	bool nameless;   /* its last name is gone: no longer found */
+	bool unnamed;    /* O_TMPFILE: it has no name yet */
+	bool as_root;    /* backing: see struct inode_io */
 	uint8_t kind;    /* enum inode_kind */
 	uint32_t nopen;  /* open handles */
+	uint32_t nio;    /* of these, of content: backing is decided while above 0 */
 	uint32_t gen;    /* of ids that are addresses: these come back, this does not */
 	uint16_t type;   /* S_IFMT bits */
 	uint8_t packing; /* enum packing; where not NONE the handle is in the id */
@@ -117,7 +123,15 @@ struct vex_fs {
 	bool privileged; /* we may act as other users */
 	uid_t uid;       /* ours */
 	gid_t gid;
-	struct __user_cap_data_struct caps[2];
+	struct __user_cap_data_struct caps[2]; /* all we were given */
+	struct __user_cap_data_struct base[2]; /* what threads have: cred.c */
+	bool fsetid;                           /* caps has CAP_FSETID, base not */
+	bool may_pass;    /* pass-through of data: wanted, and we have the right */
+	bool stacked;     /* STORE is on a filesystem that stands on another */
+	bool close_tells; /* close(2) of a backing file can have news */
+	bool passthrough, killpriv;      /* agreed with the kernel: wire.c */
+	uint64_t offered, init_unique;   /* INIT: flags, request to answer */
+	_Atomic uint64_t through, plain; /* opens of content, so and so */
 	time_t started;
 	struct shard shards[SHARDS];
 	struct fdcache fds;
@@ -149,7 +163,8 @@ struct inode *inode_find(struct vex_fs *fs, const struct stat *st,
 /* One more; the caller knows that there is one. */
 void inode_ref(struct inode *i);
 void inode_unref(struct vex_fs *fs, struct inode *i, uint64_t n);
-/* The same for an I_VIRT inode; one that is made takes `name` (heap), else it is freed. */
+/* The same for an I_VIRT inode; one that is made takes `name` (heap), else it is freed.
+ */
 vex_err inode_get_virt(struct vex_fs *fs, const struct stat *st, const struct vex_fh *fh,
 		       char *name, struct inode **out) VEX_CHECKED;
 struct inode *inode_new(struct vex_fs *fs, enum inode_kind kind, const struct stat *st,
@@ -163,6 +178,22 @@ void inode_unname(struct vex_fs *fs, struct inode *i, struct inode *parent,
 bool inode_place(struct vex_fs *fs, struct inode *i, struct inode **parent,
 		 char name[NAME_MAX + 1]);
 void inode_opened(struct vex_fs *fs, struct inode *i);
+/*
+ * A handle of content begins. The kernel wants all open handles of a file to be passed
+ * through by one id, or none: the first decides. inode_io_join: true where that is done.
+ * Else the caller makes an id, or not, and inode_io_begin takes the decision: what `io`
+ * holds then holds, which may be another thread's. inode_io_end: the id that nobody needs
+ * any more, or 0.
+ */
+struct inode_io {
+	uint32_t id;  /* 0: plain */
+	bool as_root; /* the kernel writes with root's rights */
+};
+bool inode_io_join(struct vex_fs *fs, struct inode *i, bool rdwr, struct inode_io *io);
+void inode_io_begin(struct vex_fs *fs, struct inode *i, bool rdwr, struct inode_io *io);
+uint32_t inode_io_end(struct vex_fs *fs, struct inode *i, bool rdwr);
+/* It was made without a name, which a link may give it. */
+void inode_unnamed(struct vex_fs *fs, struct inode *i);
 /* True if that was the last handle of an inode without names. */
 bool inode_closed(struct vex_fs *fs, struct inode *i);
 /* Its last name is gone. True while handles are open. */
@@ -274,13 +305,17 @@ struct dirbuf {
 
 /* What fi->fh points to: an open file, directory or control file. */
 struct handle {
-	struct handle *prev, *next;  /* fs->handles_lock: all there are */
-	struct inode *inode;         /* kept alive by the kernel's open */
-	int fd;                      /* -1: control files and their directory */
-	_Atomic bool dirty;          /* content changed since the last flush */
-	struct vex_session *session; /* of a control file */
-	struct dirbuf *dir;          /* of a directory; made by its first READDIR */
-	struct links *links;         /* of a query directory: what opendir found */
+	struct handle *prev, *next; /* fs->handles_lock: all there are */
+	struct inode *inode;        /* kept alive by the kernel's open */
+	int fd;                     /* -1: control files and their directory */
+	_Atomic bool dirty;         /* content changed since the last flush */
+	bool io;                    /* counted in inode->nio */
+	bool rdwr;                  /* and in inode->nrdwr */
+	bool through; /* the kernel writes itself: see `size` and `mtime_ns` */
+	_Atomic int64_t size, mtime_ns; /* as the last flush (the open) saw it */
+	struct vex_session *session;    /* of a control file */
+	struct dirbuf *dir;             /* of a directory; made by its first READDIR */
+	struct links *links;            /* of a query directory: what opendir found */
 };
 
 static inline struct handle *handle_of(const struct fuse_file_info *fi)
@@ -291,6 +326,15 @@ static inline struct handle *handle_of(const struct fuse_file_info *fi)
 /* Takes the descriptor, also on failure. */
 vex_err handle_new(struct vex_fs *fs, struct inode *i, int fd,
 		   struct handle **out) VEX_CHECKED;
+/* Decides how the content of a handle just opened moves, and says so to the kernel with
+ * the reply (e NULL: to OPEN, else to CREATE). st: as it is now. As wire_reply_open, what
+ * the reply came to. */
+int handle_reply(fuse_req_t req, struct handle *h, struct fuse_entry_param *e,
+		 struct fuse_file_info *fi, const struct stat *st);
+/* Sets `dirty` if the kernel has written by itself since the last look. */
+void handle_look(struct vex_fs *fs, struct handle *h);
+/* Its part in the pass-through ends. */
+void handle_io_end(struct vex_fs *fs, struct handle *h);
 /* Ends it: what was written is told to the engine, everything is closed. */
 void handle_close(struct vex_fs *fs, struct handle *h);
 /* After the last request: handles the kernel will not release any more. */
@@ -311,15 +355,31 @@ void caller_get(fuse_req_t req, struct caller *c);
 bool caller_in_group(fuse_req_t req, gid_t gid);
 
 vex_err cred_init(struct vex_fs *fs) VEX_CHECKED;
+/* Whether the kernel would let us pass files through. */
+bool cred_may_pass(const struct vex_fs *fs);
 enum act_as {
-	ACT_CREATE, /* what is made belongs to the caller; our capabilities stay */
-	ACT_CHANGE, /* without CAP_FSETID: setuid and setgid bits go as for the caller */
+	ACT_CREATE,      /* what is made belongs to the caller; all our capabilities */
+	ACT_CREATE_SGID, /* the same, of something with setgid */
+	ACT_CHANGE, /* the caller's ids: setuid and setgid bits go as for the caller */
+	ACT_KEEP,   /* as ourselves, with CAP_FSETID: setuid and setgid bits stay */
 };
 struct acting {
 	struct vex_fs *fs; /* NULL: nothing to undo */
+	bool ids;          /* ids were taken, too */
+	bool clears;       /* setuid and setgid may have gone */
 };
 /* Until acting_end, this thread's file operations count as the caller's. */
 vex_err acting_begin(fuse_req_t req, enum act_as how, struct acting *a) VEX_CHECKED;
+/* The content or owner of `i` is about to change (fd: any descriptor of it): what goes
+ * with it of setuid and setgid goes as it would for the caller. */
+vex_err acting_on_content(fuse_req_t req, struct inode *i, int fd,
+			  struct acting *a) VEX_CHECKED;
+/* Ends it; the kernel hears of a mode that may have changed. */
+void acting_content_end(fuse_req_t req, struct inode *i, struct acting *a);
+/* What was seen of an inode: keeps `sxid`. */
+void inode_seen(struct inode *i, const struct stat *st);
+/* How long attributes of it may be believed. */
+double inode_attr_keep(const struct inode *i);
 void acting_end(struct acting *a);
 #define AUTO_ACTING __attribute__((cleanup(acting_end)))
 
@@ -329,7 +389,8 @@ void acting_end(struct acting *a);
 /* lookup.c: the entry of (parent, name), counted as a lookup. */
 vex_err entry_lookup(struct vex_fs *fs, struct inode *parent, const char *name,
 		     struct fuse_entry_param *e) VEX_CHECKED;
-/* For an object just opened as O_PATH; takes the descriptor. parent NULL: unknown. */
+/* For an object just opened as O_PATH; takes the descriptor. parent NULL: unknown;
+ * name NULL: it has none. */
 vex_err entry_from_fd(struct vex_fs *fs, struct inode *parent, const char *name, int fd,
 		      struct fuse_entry_param *e) VEX_CHECKED;
 void reply_entry(fuse_req_t req, vex_err err, const struct fuse_entry_param *e);
@@ -435,6 +496,22 @@ vex_err virt_xattr_get(struct vex_fs *fs, struct inode *i, const char *name,
 		       struct vex_buf *out) VEX_CHECKED;
 vex_err virt_xattr_list(struct vex_fs *fs, struct inode *i,
 			struct vex_buf *out) VEX_CHECKED;
+
+/* wire.c: what libfuse does not know of the protocol. */
+vex_err wire_start(struct vex_fs *fs) VEX_CHECKED;
+/* Between INIT and its reply: what is offered and we want. */
+void wire_decide(struct vex_fs *fs);
+/* An id by which the kernel reads and writes the file behind `fd` itself, with the
+ * rights this thread has now. */
+vex_err wire_backing_open(struct vex_fs *fs, int fd, uint32_t *id) VEX_CHECKED;
+void wire_backing_close(struct vex_fs *fs, uint32_t id);
+/* fuse_reply_open, or with `e` fuse_reply_create; backing 0: plain. */
+int wire_reply_open(fuse_req_t req, const struct fuse_entry_param *e,
+		    const struct fuse_file_info *fi, uint32_t backing);
+/* Whether this GETATTR is a STATX, which wants wire_reply_statx. */
+bool wire_is_statx(void);
+void wire_reply_statx(fuse_req_t req, const struct stat *st,
+		      const struct statx_timestamp *birth, double valid);
 
 /* ---- the callbacks, by file
  * ----------------------------------------------------------------------- */

@@ -311,6 +311,7 @@ void inode_name(struct vex_fs *fs, struct inode *i, struct inode *parent,
 	i->name = copy;
 	i->parent = parent;
 	bool nameless = i->nameless;
+	i->unnamed = false;
 	pthread_mutex_unlock(&s->lock);
 	if (was)
 		inode_unref(fs, was, 1);
@@ -367,7 +368,13 @@ bool inode_closed(struct vex_fs *fs, struct inode *i)
 {
 	SCOPED_LOCK(&shard_of_inode(fs, i)->lock);
 	i->nopen--;
-	return !i->nopen && i->nameless;
+	return !i->nopen && (i->nameless || i->unnamed);
+}
+
+void inode_unnamed(struct vex_fs *fs, struct inode *i)
+{
+	SCOPED_LOCK(&shard_of_inode(fs, i)->lock);
+	i->unnamed = true;
 }
 
 bool inode_nameless(struct vex_fs *fs, struct inode *i)
@@ -381,6 +388,64 @@ bool inode_unused(struct vex_fs *fs, struct inode *i)
 {
 	SCOPED_LOCK(&shard_of_inode(fs, i)->lock);
 	return !i->nopen && !i->nameless;
+}
+
+/* ---- how content moves ---------------------------------------------------------- */
+
+static void io_add_locked(struct inode *i, bool rdwr, struct inode_io *io)
+{
+	i->nio++;
+	if (rdwr)
+		atomic_fetch_add(&i->nrdwr, 1);
+	*io = (struct inode_io){ atomic_load(&i->backing), i->as_root };
+}
+
+bool inode_io_join(struct vex_fs *fs, struct inode *i, bool rdwr, struct inode_io *io)
+{
+	SCOPED_LOCK(&shard_of_inode(fs, i)->lock);
+	if (!i->nio)
+		return false;
+	io_add_locked(i, rdwr, io);
+	return true;
+}
+
+void inode_io_begin(struct vex_fs *fs, struct inode *i, bool rdwr, struct inode_io *io)
+{
+	SCOPED_LOCK(&shard_of_inode(fs, i)->lock);
+	if (!i->nio) {
+		atomic_store(&i->backing, io->id);
+		i->as_root = io->as_root;
+	}
+	io_add_locked(i, rdwr, io);
+}
+
+uint32_t inode_io_end(struct vex_fs *fs, struct inode *i, bool rdwr)
+{
+	SCOPED_LOCK(&shard_of_inode(fs, i)->lock);
+	if (rdwr)
+		atomic_fetch_sub(&i->nrdwr, 1);
+	return --i->nio ? 0 : atomic_exchange(&i->backing, 0);
+}
+
+void inode_seen(struct inode *i, const struct stat *st)
+{
+	bool sxid = st->st_mode & (S_ISUID | S_ISGID) && S_ISREG(st->st_mode);
+
+	if (atomic_load_explicit(&i->sxid, memory_order_relaxed) != sxid)
+		atomic_store(&i->sxid, sxid);
+}
+
+/*
+ * What passes us by, the attributes the kernel remembers of ours do not follow: setuid
+ * that a write takes away on the backing file, times moved by a store through a mapping.
+ * (Its own write(2) the kernel takes into account.)
+ */
+double inode_attr_keep(const struct inode *i)
+{
+	if (atomic_load_explicit(&i->backing, memory_order_relaxed) &&
+	    (atomic_load(&i->sxid) || atomic_load(&i->nrdwr)))
+		return 0;
+	return KEEP_SECONDS;
 }
 
 void inode_fh(const struct inode *i, struct vex_fh *fh)

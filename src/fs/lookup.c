@@ -47,7 +47,9 @@ static void entry_fill(struct vex_fs *fs, struct inode *i, const struct stat *st
 	e->generation = i == fs->root ? 0 : nodeid_generation(fs, i);
 	e->attr = *st;
 	stat_show(fs, &e->attr);
-	e->attr_timeout = e->entry_timeout = KEEP_SECONDS;
+	inode_seen(i, st);
+	e->attr_timeout = inode_attr_keep(i);
+	e->entry_timeout = KEEP_SECONDS;
 }
 
 vex_err entry_from_fd(struct vex_fs *fs, struct inode *parent, const char *name, int fd,
@@ -67,9 +69,13 @@ vex_err entry_from_fd(struct vex_fs *fs, struct inode *parent, const char *name,
 	err = inode_get(fs, &st, &fh, &i);
 	if (err)
 		return err;
-	if (parent)
-		inode_name(fs, i, parent, name);
 	fd_give(fs, i, take_fd(&own), &ref);
+	if (parent && name) {
+		inode_name(fs, i, parent, name);
+	} else if (parent) { /* only this descriptor finds it */
+		inode_unnamed(fs, i);
+		fd_pin(&ref);
+	}
 	fd_put(&ref);
 	entry_fill(fs, i, &st, e);
 	return 0;

@@ -13,6 +13,8 @@
  *
  * `dirty` is set after content has changed and before the client is told, so whoever
  * flushes later finds it set.
+ *
+ * Pass-through: through.c.
  */
 #include "fs_i.h"
 
@@ -66,9 +68,11 @@ void handle_close(struct vex_fs *fs, struct handle *h)
 
 	/* Written after the last flush: through a mapping that outlived the descriptor.
 	 * Nobody is left to hear of an error; _info shows it. */
+	handle_look(fs, h);
 	if (handle_written(fs, h))
 		vex_debug("a file written through a mapping was not attached");
 	handle_unlink(fs, h);
+	handle_io_end(fs, h);
 	if (h->session)
 		vex_session_close(h->session);
 	if (h->fd >= 0)
@@ -92,11 +96,6 @@ void handles_close_all(struct vex_fs *fs)
 
 /* ---- OPEN ----------------------------------------------------------------------- */
 
-static int64_t ctime_of(const struct stat *st)
-{
-	return st->st_ctim.tv_sec * 1000000000ll + st->st_ctim.tv_nsec;
-}
-
 static int open_backing(int pathfd, int flags)
 {
 	struct vex_procfd at = vex_procfd(pathfd);
@@ -108,54 +107,50 @@ static int open_backing(int pathfd, int flags)
 	return fd;
 }
 
-/* O_TRUNC takes setuid and setgid away as it would for the caller: the kernel leaves
- * that to us with atomic O_TRUNC, and must then drop the mode it remembers. */
-static int open_truncating(fuse_req_t req, int pathfd, int flags)
+static vex_err open_plainly(int pathfd, int flags, int *out)
 {
-	AUTO_ACTING struct acting as = { 0 };
-
-	vex_err err = acting_begin(req, ACT_CHANGE, &as);
-	if (err) {
-		errno = -err;
-		return -1;
-	}
-	return open_backing(pathfd, flags);
+	*out = open_backing(pathfd, flags);
+	return *out < 0 ? -errno : 0;
 }
 
-static vex_err open_as(fuse_req_t req, struct inode *i, int flags, int *out)
+/* O_TRUNC takes setuid and setgid away as it would for the caller: the kernel leaves
+ * that to us with atomic O_TRUNC. */
+static vex_err open_truncating(fuse_req_t req, struct inode *i, int pathfd, int flags,
+			       struct stat *st, int *out)
+{
+	struct acting as;
+
+	vex_err err = acting_on_content(req, i, pathfd, &as);
+	if (!err)
+		err = open_plainly(pathfd, flags, out);
+	acting_content_end(req, i, &as);
+	if (!err && fstat(*out, st)) {
+		err = -errno;
+		close(*out);
+	}
+	return err;
+}
+
+/* st: as it is when open. */
+static vex_err open_as(fuse_req_t req, struct inode *i, int flags, struct stat *st,
+		       int *out)
 {
 	struct vex_fs *fs = fs_of(req);
 	AUTO_FD struct fdref ref = FDREF_INIT;
-	struct stat before, after;
 
 	vex_err err = fd_get(fs, i, &ref);
 	if (err)
 		return err;
-	if (fstatat(ref.fd, "", &before, AT_EMPTY_PATH))
+	if (fstatat(ref.fd, "", st, AT_EMPTY_PATH))
 		return -errno;
+	inode_seen(i, st);
 	/* Removed behind the mount, and only our descriptor kept it: its name, if the
 	 * kernel still believes in it, is another file's now. It will look again. */
-	if (!before.st_nlink && inode_unused(fs, i))
+	if (!st->st_nlink && inode_unused(fs, i))
 		return -ESTALE;
-	if (!(flags & O_TRUNC)) {
-		*out = open_backing(ref.fd, flags);
-		return *out < 0 ? -errno : 0;
-	}
-	*out = open_truncating(req, ref.fd, flags);
-	if (*out < 0)
-		return -errno;
-	if (!fstat(*out, &after) && after.st_mode != before.st_mode)
-		fuse_lowlevel_notify_inval_inode(fs->session, i->id, -1, 0);
-	return 0;
-}
-
-static bool pages_still_good(struct inode *i, int fd)
-{
-	struct stat st;
-
-	if (fstat(fd, &st))
-		return false;
-	return atomic_exchange(&i->ctime_ns, ctime_of(&st)) == ctime_of(&st);
+	if (flags & O_TRUNC)
+		return open_truncating(req, i, ref.fd, flags, st, out);
+	return open_plainly(ref.fd, flags, out);
 }
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -163,13 +158,14 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct vex_fs *fs = fs_of(req);
 	struct inode *i = inode_of(req, ino);
 	struct handle *h = NULL;
-	int fd;
+	struct stat st;
+	int fd = -1;
 
 	if (i->kind != I_BACKED) {
 		ctl_open(req, i, fi);
 		return;
 	}
-	vex_err err = open_as(req, i, fi->flags, &fd);
+	vex_err err = open_as(req, i, fi->flags, &st, &fd);
 	if (!err)
 		err = handle_new(fs, i, fd, &h);
 	if (err) {
@@ -177,11 +173,10 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	atomic_store(&h->dirty, (fi->flags & O_TRUNC) != 0);
-	fi->keep_cache = pages_still_good(i, fd);
 	/* What cannot write has nothing to say at close. */
 	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY && !(fi->flags & O_TRUNC);
 	fi->fh = (uintptr_t)h;
-	if (fuse_reply_open(req, fi))
+	if (handle_reply(req, h, NULL, fi, &st))
 		handle_close(fs, h);
 }
 
@@ -189,11 +184,11 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
  * --------------------------------------------------------------- */
 
 /* The backing filesystem's own word on close(2): network filesystems have one. */
-static vex_err flush_backing(int fd)
+static vex_err flush_backing(struct vex_fs *fs, int fd)
 {
 	int copy;
 
-	if (vex_dup(fd, &copy)) /* no descriptor left to ask with */
+	if (!fs->close_tells || vex_dup(fd, &copy)) /* nobody to ask, or no descriptor */
 		return 0;
 	return close(copy) && errno != EINTR ? -errno : 0;
 }
@@ -204,8 +199,9 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	vex_err err = 0;
 
 	(void)ino;
+	handle_look(fs_of(req), h);
 	if (h->fd >= 0 && atomic_load(&h->dirty)) {
-		err = flush_backing(h->fd);
+		err = flush_backing(fs_of(req), h->fd);
 		vex_err said = handle_written(fs_of(req), h);
 		err = err ? err : said;
 	}

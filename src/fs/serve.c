@@ -89,7 +89,8 @@ vex_err vex_fs_mount(struct vex_fs *f, struct vex_problem *problem)
 	words_begin(&words);
 	if (!err) {
 		f->session = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), f);
-		failed = !f->session || fuse_session_mount(f->session, f->mountpoint);
+		failed = !f->session || fuse_session_mount(f->session, f->mountpoint) ||
+			 wire_start(f);
 	}
 	words_end(&words, said, sizeof(said));
 	fuse_opt_free_args(&args);

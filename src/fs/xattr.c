@@ -30,13 +30,19 @@ static bool may_carry(const struct inode *i)
 
 /* ---- SETXATTR, REMOVEXATTR ------------------------------------------------------ */
 
-static bool acl_clears_setgid(fuse_req_t req, int fd, const char *name)
+/* An access ACL takes setgid away unless the caller is root or in the file's group. */
+static vex_err acting_on_acl(fuse_req_t req, int fd, const char *name, struct acting *as)
 {
 	struct stat st;
 
-	return !strcmp(name, "system.posix_acl_access") && fuse_req_ctx(req)->uid &&
-	       !fstatat(fd, "", &st, AT_EMPTY_PATH) && st.st_mode & S_ISGID &&
-	       !caller_in_group(req, st.st_gid);
+	if (strcmp(name, "system.posix_acl_access"))
+		return 0;
+	if (fstatat(fd, "", &st, AT_EMPTY_PATH))
+		return -errno;
+	if (!(st.st_mode & S_ISGID))
+		return 0;
+	bool keeps = !fuse_req_ctx(req)->uid || caller_in_group(req, st.st_gid);
+	return acting_begin(req, keeps ? ACT_KEEP : ACT_CHANGE, as);
 }
 
 static vex_err set_backing(fuse_req_t req, struct inode *i, const char *name,
@@ -46,8 +52,8 @@ static vex_err set_backing(fuse_req_t req, struct inode *i, const char *name,
 	AUTO_ACTING struct acting as = { 0 };
 
 	vex_err err = fd_get(fs_of(req), i, &ref);
-	if (!err && acl_clears_setgid(req, ref.fd, name))
-		err = acting_begin(req, ACT_CHANGE, &as);
+	if (!err)
+		err = acting_on_acl(req, ref.fd, name, &as);
 	if (err)
 		return err;
 	return setxattr(vex_procfd(ref.fd).path, name, value, size, flags) ? -errno : 0;

@@ -204,6 +204,20 @@ void vm_over(struct vmount *m)
 	memcpy(m->mnt, m->store, sizeof(m->mnt));
 }
 
+/* opts and $VEXFS_TEST_OPTS, which stand for all mounts of a run. */
+static char *all_opts(const char *opts)
+{
+	const char *more = getenv("VEXFS_TEST_OPTS");
+	char *all = NULL;
+
+	if (!more || !*more)
+		return opts ? strdup(opts) : NULL;
+	if (asprintf(&all, "%s%s%s", opts ? opts : "", opts && *opts ? "," : "", more) <
+	    0)
+		_exit(127);
+	return all;
+}
+
 static void child_exec(struct vmount *m, const char *prefix, const char *opts)
 {
 	char *argv[32];
@@ -223,9 +237,10 @@ static void child_exec(struct vmount *m, const char *prefix, const char *opts)
 		argv[n++] = w;
 	argv[n++] = strdup(vm_bin("vexfs"));
 	argv[n++] = strdup("-f");
-	if (opts && *opts) {
+	char *all = all_opts(opts);
+	if (all && *all) {
 		argv[n++] = strdup("-o");
-		argv[n++] = strdup(opts);
+		argv[n++] = all;
 	}
 	argv[n++] = m->store;
 	argv[n++] = m->mnt;

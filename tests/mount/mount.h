@@ -15,7 +15,8 @@
  * timeout or a failed assertion. One mount belongs to one test process.
  *
  * The daemon is $VEXFS_BIN, else ../vexfs beside this program (build/vexfs).
- * Folders are made in $VEXFS_TEST_DIR, else $TMPDIR, else /tmp.
+ * Folders are made in $VEXFS_TEST_DIR, else $TMPDIR, else /tmp. $VEXFS_TEST_OPTS adds
+ * mount options to all: passthrough=off runs everything the other way.
  */
 #ifndef TESTS_MOUNT_H
 #define TESTS_MOUNT_H

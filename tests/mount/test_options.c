@@ -148,7 +148,7 @@ OTEST(signals_end_it_cleanly)
 	static const int sigs[] = { SIGTERM, SIGINT, SIGHUP };
 
 	for (int k = 0; k < 9; k++) {
-		vm_up(&m, k >= 6 ? "debug" : NULL);
+		vm_up(&m, k >= 6 ? "debug,passthrough=off" : "passthrough=off");
 		int fd = open(vm_at(&m, "f"), O_CREAT | O_RDWR, 0644);
 		int ctl = open(vm_at(&m, ".vexfs/control"), O_RDWR);
 		int dir = open(m.mnt, O_RDONLY | O_DIRECTORY);

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pass-through: file data that goes past us.
+ *
+ * Where we may, the kernel reads, writes and maps the backing file itself, by an id we
+ * give with the reply to OPEN or CREATE. All open handles of a file have the same id, or
+ * none: the first one decides (inode_io_*), the last one's end gives the id back.
+ *
+ * Not passed through:
+ *  - files named *.vec: what is stored through a mapping after close(2) would not be
+ *    noticed, and they are small;
+ *  - files that have setuid or setgid when the first handle opens.
+ *
+ * Rights. The kernel does its writes with the rights of the thread that made the id:
+ * they decide whether setuid goes, and quotas. So an id is made as the caller, root
+ * keeping CAP_FSETID. A writer of the other sort (root or not) gets the id as well, since
+ * the kernel wants that, but with direct I/O, which comes to us.
+ *
+ * What is written past us still has to be noticed: a flush compares size and mtime with
+ * those the last one saw. Whether attachments are stale is found by looking at the file,
+ * whoever wrote it.
+ */
+#include "fs_i.h"
+
+static bool named_vec(struct vex_fs *fs, struct inode *i)
+{
+	char name[NAME_MAX + 1];
+	struct inode *parent;
+
+	if (!inode_place(fs, i, &parent, name))
+		return false;
+	inode_unref(fs, parent, 1);
+	size_t len = strlen(name);
+	return len > 4 && !strcmp(name + len - 4, ".vec");
+}
+
+/* A fresh id, where this file may be passed through. */
+static struct inode_io io_new(fuse_req_t req, struct handle *h, const struct stat *st)
+{
+	struct vex_fs *fs = fs_of(req);
+	struct inode_io io = { .as_root = !fuse_req_ctx(req)->uid };
+	struct acting as;
+
+	if (!fs->passthrough || st->st_mode & (S_ISUID | S_ISGID) ||
+	    named_vec(fs, h->inode))
+		return io;
+	vex_err err = acting_begin(req, io.as_root ? ACT_KEEP : ACT_CHANGE, &as);
+	if (!err)
+		err = wire_backing_open(fs, h->fd, &io.id);
+	acting_end(&as);
+	if (err)
+		vex_debug("a file is not passed through: %s", strerror(-err));
+	return io;
+}
+
+static struct inode_io io_of(fuse_req_t req, struct handle *h, const struct stat *st)
+{
+	struct vex_fs *fs = fs_of(req);
+	struct inode_io io, mine;
+
+	h->io = true;
+	if (inode_io_join(fs, h->inode, h->rdwr, &io))
+		return io;
+	io = mine = io_new(req, h, st);
+	inode_io_begin(fs, h->inode, h->rdwr, &io);
+	if (mine.id && mine.id != io.id)
+		wire_backing_close(fs, mine.id);
+	return io;
+}
+
+static int64_t ns_of(const struct timespec *t)
+{
+	return t->tv_sec * 1000000000ll + t->tv_nsec;
+}
+
+/* Pages the kernel kept are those of this ctime. Behind pass-through they are not seen
+ * to change. */
+static bool pages_still_good(struct inode *i, const struct stat *st, bool through)
+{
+	int64_t now = through ? 0 : ns_of(&st->st_ctim);
+
+	return atomic_exchange(&i->ctime_ns, now) == now && !through;
+}
+
+int handle_reply(fuse_req_t req, struct handle *h, struct fuse_entry_param *e,
+		 struct fuse_file_info *fi, const struct stat *st)
+{
+	struct vex_fs *fs = fs_of(req);
+	struct inode *i = h->inode;
+	bool root = !fuse_req_ctx(req)->uid;
+	bool writer = (fi->flags & O_ACCMODE) != O_RDONLY;
+
+	if (!S_ISREG(i->type))
+		return wire_reply_open(req, e, fi, 0);
+	h->rdwr = (fi->flags & O_ACCMODE) == O_RDWR;
+	struct inode_io io = io_of(req, h, st);
+	h->through = io.id && writer;
+	atomic_store(&h->size, st->st_size);
+	atomic_store(&h->mtime_ns, ns_of(&st->st_mtim));
+	fi->direct_io = h->through && io.as_root != root;
+	fi->keep_cache = pages_still_good(i, st, io.id != 0) && !e;
+	if (e)
+		e->attr_timeout = inode_attr_keep(i);
+	atomic_fetch_add_explicit(io.id ? &fs->through : &fs->plain, 1,
+				  memory_order_relaxed);
+	return wire_reply_open(req, e, fi, io.id);
+}
+
+/* A store through a mapping is the one thing the kernel's own attributes miss. */
+void handle_look(struct vex_fs *fs, struct handle *h)
+{
+	struct stat st;
+
+	if (!h->through || fstat(h->fd, &st))
+		return;
+	bool moved = atomic_exchange(&h->size, st.st_size) != st.st_size;
+	moved |= atomic_exchange(&h->mtime_ns, ns_of(&st.st_mtim)) != ns_of(&st.st_mtim);
+	if (!moved)
+		return;
+	atomic_store(&h->dirty, true);
+	if (h->rdwr && fs->session)
+		fuse_lowlevel_notify_inval_inode(fs->session, h->inode->id, -1, 0);
+}
+
+void handle_io_end(struct vex_fs *fs, struct handle *h)
+{
+	uint32_t id = h->io ? inode_io_end(fs, h->inode, h->rdwr) : 0;
+
+	if (id && fs->session)
+		wire_backing_close(fs, id);
+}
