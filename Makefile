@@ -28,20 +28,21 @@ CPPFLAGS_ALL = -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DVEXFS_VERSION='"$(VERSION)
 	-DFUSE_USE_VERSION=312 $(CPPFLAGS)
 CFLAGS_ALL = -std=gnu17 $(OPT) -g -fno-omit-frame-pointer -pthread $(WARN) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2) $(CFLAGS)
-LDFLAGS_ALL = -pthread $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+LDFLAGS_ALL = -pthread -Wl,-z,now $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 pkg_cflags = $(if $(strip $(1)),$(shell pkg-config --cflags $(1)))
 pkg_libs = $(if $(strip $(1)),$(shell pkg-config --libs $(1)))
 
-# The direction: main -> fs -> control -> engine -> {store, index} -> kernel -> base.
-ROOMS := base kernel store index engine control fs main
+# The direction: main -> fs -> control -> engine -> {store, index} -> kernel -> metrics -> base.
+ROOMS := base metrics kernel store index engine control fs main
 DOORS_base := base
-DOORS_kernel := kernel base
-DOORS_store := store kernel base
-DOORS_index := index kernel base
-DOORS_engine := engine store index kernel base
-DOORS_control := control engine store kernel base
-DOORS_fs := fs control engine store base
-DOORS_main := fs control engine store kernel base
+DOORS_metrics := metrics base
+DOORS_kernel := kernel metrics base
+DOORS_store := store kernel metrics base
+DOORS_index := index kernel metrics base
+DOORS_engine := engine store index kernel metrics base
+DOORS_control := control engine store kernel metrics base
+DOORS_fs := fs control engine store metrics base
+DOORS_main := fs control engine store kernel metrics base
 PKG_base := libxxhash
 PKG_kernel := openblas
 PKG_store := sqlite3
@@ -50,12 +51,13 @@ PKG_fs := fuse3
 PKG_main :=
 # Rooms a test of that room links with: the room and all below it.
 LINK_base := base
-LINK_kernel := kernel base
-LINK_store := store kernel base
-LINK_index := index kernel base
-LINK_engine := engine store index kernel base
-LINK_control := control engine store index kernel base
-LINK_fs := fs control engine store index kernel base
+LINK_metrics := metrics base
+LINK_kernel := kernel metrics base
+LINK_store := store kernel metrics base
+LINK_index := index kernel metrics base
+LINK_engine := engine store index kernel metrics base
+LINK_control := control engine store index kernel metrics base
+LINK_fs := fs control engine store index kernel metrics base
 UAPI_ROOMS := control
 
 src_of = $(if $(filter main,$(1)),$(wildcard src/*.c),$(wildcard src/$(1)/*.c))
@@ -131,7 +133,7 @@ CRITERION_OBJ := $(filter %.o,$(CRITERION_LIBS))
 $(B)/tests/compat/compat.o: tests/compat/compat.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(TEST_CFLAGS) -Itests/compat -MMD -MP -c $< -o $@
-UNIT_ROOMS := $(foreach r,base kernel store index engine control fs,$(if $(call unit_src,$(r)),$(r)))
+UNIT_ROOMS := $(foreach r,base metrics kernel store index engine control fs,$(if $(call unit_src,$(r)),$(r)))
 define UNIT_RULES
 $(call unit_objs,$(1)): $(B)/%.o: %.c $(B)/doors/$(1)/.made $(B)/include/vexfs/vexfs.h
 	@mkdir -p $$(@D)

@@ -10,13 +10,23 @@ static const struct command {
 	const char *name;
 	int (*run)(struct invocation *in);
 } commands[] = {
-	{ "search", cmd_search },   { "attach", cmd_attach },
-	{ "detach", cmd_detach },   { "get", cmd_get },
-	{ "import", cmd_import },   { "export", cmd_export },
-	{ "space", cmd_space },     { "txn", cmd_txn },
-	{ "status", cmd_status },   { "sync", cmd_sync },
-	{ "fsck", cmd_fsck },       { "checkpoint", cmd_checkpoint },
-	{ "compact", cmd_compact }, { "umount", cmd_umount },
+	/* clang-format off: a line each, by name */
+	{ "attach", cmd_attach },
+	{ "checkpoint", cmd_checkpoint },
+	{ "compact", cmd_compact },
+	{ "detach", cmd_detach },
+	{ "export", cmd_export },
+	{ "fsck", cmd_fsck },
+	{ "get", cmd_get },
+	{ "import", cmd_import },
+	{ "search", cmd_search },
+	{ "space", cmd_space },
+	{ "stats", cmd_stats },
+	{ "status", cmd_status },
+	{ "sync", cmd_sync },
+	{ "txn", cmd_txn },
+	{ "umount", cmd_umount },
+	/* clang-format on */
 };
 
 static const char help[] =
@@ -31,6 +41,7 @@ static const char help[] =
     "  space    create, list, show, set, drop: the sets of vectors\n"
     "  txn      apply many puts and deletes in one step, or none\n"
     "  status   what the mount says of itself\n"
+    "  stats    what it did: times, errors, stack, slow operations\n"
     "  sync     make every change so far durable\n"
     "  checkpoint  the same, and empty the write-ahead log\n"
     "  compact  give the room of removed vectors back\n"

@@ -42,6 +42,8 @@ int path_resolve(const struct mount *m, const char *arg, struct buf *out);
 /* Opens `arg`'s longest part that is a directory (O_PATH), relative to base. *rest:
  * what of `arg` was left over. -1 with errno where not even the start of it opens. */
 int path_open_dir(int base, const char *arg, const char **rest);
+/* What of MOUNT/.vexfs/status is about slow operations, printed (status.c). */
+int status_slow(const struct mount *m);
 /* The directory above all others of the filesystem that dirfd is on (O_PATH). */
 int path_climb(int dirfd);
 

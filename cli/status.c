@@ -153,6 +153,41 @@ static int status(const struct mount *m, bool raw)
 	return CLI_OK;
 }
 
+/* Passes top members until `name`; the cursor stands at its value. */
+static bool find_member(struct json *j, const char *name)
+{
+	AUTO_BUF struct buf key = { 0 };
+
+	if (!json_take(j, '{'))
+		return false;
+	do {
+		if (!json_read_string(j, &key) || !json_take(j, ':'))
+			return false;
+		if (!strcmp(buf_text(&key), name))
+			return true;
+	} while (json_skip(j) && json_take(j, ','));
+	return false;
+}
+
+int status_slow(const struct mount *m)
+{
+	AUTO_BUF struct buf text = { 0 };
+	AUTO_BUF struct buf out = { 0 };
+	int err = status_text(m, &text);
+	struct json j = { .p = buf_text(&text), .end = buf_text(&text) + text.len };
+
+	if (err)
+		return err;
+	if (!find_member(&j, "slow"))
+		return cli_error("slow operations are for root and the owner of the "
+				 "mount");
+	if (!elements(&j, &out))
+		return cli_error("%s/.vexfs/status: not JSON at byte %zu", m->path,
+				 (size_t)(j.p - text.data));
+	fwrite(buf_text(&out), 1, out.len, stdout);
+	return out.len ? CLI_OK : CLI_NONE;
+}
+
 int cmd_status(struct invocation *in)
 {
 	AUTO_MOUNT struct mount m = MOUNT_INIT;

@@ -218,17 +218,20 @@ static int run_behind(struct options *o)
 }
 
 /* OpenBLAS looks at its environment when it is loaded, before us: so once more, with
- * the right one. */
+ * the right one. And with all symbols bound: binding one at its first call saves every
+ * vector register, 3 KB of a request's stack. */
 static void set_environment(char **argv)
 {
 	const char *core = NULL;
-	bool again = vex_kernel_wants_reexec(&core) || !getenv("OPENBLAS_NUM_THREADS");
+	bool again = vex_kernel_wants_reexec(&core) || !getenv("OPENBLAS_NUM_THREADS") ||
+		     !getenv("LD_BIND_NOW");
 
 	if (getenv("VEXFS_STARTED") || !again)
 		return;
 	if (core)
 		setenv("OPENBLAS_CORETYPE", core, 1);
 	setenv("OPENBLAS_NUM_THREADS", "1", 1);
+	setenv("LD_BIND_NOW", "1", 1);
 	setenv("VEXFS_STARTED", "1", 1);
 	execv("/proc/self/exe", argv);
 }

@@ -425,6 +425,33 @@ VEXFS_ASSERT(sizeof(struct vexfs_status) == 256);
 VEXFS_ASSERT(offsetof(struct vexfs_status, lsn) == 48);
 VEXFS_ASSERT(offsetof(struct vexfs_status, pid) == 96);
 
+/* Operations since the mount, in a fixed order. Root and the owner of the mount. */
+struct vexfs_op_stat {
+	char op[32];       /* "lookup", "commit", "knn/graph" (mode/plan) ... */
+	char op_class[16]; /* "fuse", "vector", "storage", "index", "search" */
+	uint64_t count, errors;
+	uint64_t total_ns, min_ns, max_ns, p50_ns, p95_ns, p99_ns;
+	uint32_t stack_peak; /* bytes below the callback; 0: not measured */
+	uint32_t reserved0;
+	uint64_t reserved;
+};
+VEXFS_ASSERT(sizeof(struct vexfs_op_stat) == 128);
+VEXFS_ASSERT(offsetof(struct vexfs_op_stat, count) == 48);
+
+#define VEXFS_STATS_A_CALL 120
+struct vexfs_stats {
+	uint32_t flags; /* 0 */
+	uint32_t after; /* in: how many to pass over */
+	uint32_t count; /* out: in ops[] */
+	uint32_t more;  /* out: 1 if there are others: call with after += count */
+	uint64_t resident, resident_peak, index_bytes, mapped; /* out: bytes */
+	uint64_t pending, queued, descriptors; /* out: rows, changes and calls, open */
+	uint64_t reserved[7];
+	struct vexfs_op_stat ops[VEXFS_STATS_A_CALL];
+};
+VEXFS_ASSERT(sizeof(struct vexfs_stats) == 128 + VEXFS_STATS_A_CALL * 128);
+VEXFS_ASSERT(offsetof(struct vexfs_stats, ops) == 128);
+
 /* ---- numbers --------------------------------------------------------------------- */
 
 #define VEXFS_IOC_(nr, type) _IOWR(VEXFS_IOC_TYPE, nr, type)
@@ -449,7 +476,8 @@ VEXFS_ASSERT(offsetof(struct vexfs_status, pid) == 96);
 #define VEXFS_IOC_CHECKPOINT VEXFS_IOC_(15, struct vexfs_checkpoint)
 /* 16: rebuild */
 #define VEXFS_IOC_STATUS VEXFS_IOC_(17, struct vexfs_status)
-/* 18, 19: stats, config */
+#define VEXFS_IOC_STATS VEXFS_IOC_(18, struct vexfs_stats)
+/* 19: config */
 #define VEXFS_IOC_EXPORT VEXFS_IOC_(20, struct vexfs_export)
 #define VEXFS_IOC_LAST_ERROR VEXFS_IOC_(21, struct vexfs_last_error)
 #define VEXFS_IOC_COMPACT VEXFS_IOC_(22, struct vexfs_compact)
@@ -458,5 +486,6 @@ VEXFS_ASSERT(sizeof(struct vexfs_search) <= VEXFS_IOC_MAX);
 VEXFS_ASSERT(sizeof(struct vexfs_page) <= VEXFS_IOC_MAX);
 VEXFS_ASSERT(sizeof(struct vexfs_items) <= VEXFS_IOC_MAX);
 VEXFS_ASSERT(sizeof(struct vexfs_space_list) <= VEXFS_IOC_MAX);
+VEXFS_ASSERT(sizeof(struct vexfs_stats) <= VEXFS_IOC_MAX);
 
 #endif

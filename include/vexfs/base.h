@@ -120,6 +120,12 @@ enum vex_log_level { VEX_LOG_ERROR, VEX_LOG_WARN, VEX_LOG_INFO, VEX_LOG_DEBUG };
 /* Where log lines go: stderr, or syslog. Levels above `max` are dropped.
  * Call once, before threads start. */
 void vex_log_init(bool to_syslog, enum vex_log_level max);
+void vex_log_set_level(enum vex_log_level max);
+enum vex_log_level vex_log_level(void);
+/* Lines not written since start, because there were too many a second. */
+uint64_t vex_log_suppressed(void);
+/* The last error or warning, and when it was (CLOCK_REALTIME in ns; 0: none). */
+int64_t vex_log_last(char *text, size_t size);
 void vex_log(enum vex_log_level level, const char *fmt, ...) VEX_PRINTF(2, 3);
 #define vex_error(...) vex_log(VEX_LOG_ERROR, __VA_ARGS__)
 #define vex_warn(...) vex_log(VEX_LOG_WARN, __VA_ARGS__)
@@ -231,6 +237,8 @@ vex_err vex_dup(int fd, int *out) VEX_CHECKED;
 struct vex_pool;
 vex_err vex_pool_new(unsigned threads, unsigned max_queued, const char *name,
 		     struct vex_pool **out) VEX_CHECKED;
+/* Calls that wait, and that run. */
+void vex_pool_load(struct vex_pool *p, unsigned *queued, unsigned *running);
 /* Waits for calls under way. */
 void vex_pool_free(struct vex_pool *p);
 vex_err vex_pool_call(struct vex_pool *p, vex_err (*fn)(void *), void *arg);

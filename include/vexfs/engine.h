@@ -16,6 +16,7 @@
 
 #include <sys/stat.h>
 #include <vexfs/base.h>
+#include <vexfs/metrics.h>
 #include <vexfs/store.h>
 
 struct vex_engine;
@@ -173,6 +174,14 @@ struct vex_index_info {
 };
 void vex_engine_index_info(struct vex_engine *e, struct vex_space *sp,
 			   struct vex_index_info *out);
+
+/* Work that waits, and that runs. */
+struct vex_engine_load {
+	unsigned work_queued, work_running;     /* changes and lookups */
+	unsigned search_queued, search_running; /* searches */
+	uint64_t changes_queued;                /* for the writer */
+};
+void vex_engine_load(struct vex_engine *e, struct vex_engine_load *out);
 
 /* ---- by path, as the caller ------------------------------------------------------ */
 

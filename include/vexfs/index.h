@@ -9,6 +9,7 @@
 #define VEXFS_INDEX_H
 
 #include <vexfs/base.h>
+#include <vexfs/metrics.h>
 #include <vexfs/kernel.h>
 
 /* The rows to search: as struct vex_view, which engine copies from. */

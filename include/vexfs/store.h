@@ -19,6 +19,7 @@
 #define VEXFS_STORE_H
 
 #include <vexfs/base.h>
+#include <vexfs/metrics.h>
 
 #define VEX_SPACE_NAME_MAX 48u
 #define VEX_KEY_MAX 128u
@@ -387,6 +388,10 @@ struct vex_store_status {
 	uint64_t lsn, durable_lsn;
 	uint64_t catalog_bytes, slot_bytes;
 	uint64_t commits, groups; /* since open */
+	uint64_t queued;          /* change lists that wait for the writer */
+	uint64_t wal_frames;      /* since the last checkpoint that emptied it */
+	int64_t last_sync_ns;     /* when the last one that worked ended, CLOCK_REALTIME;
+				   * 0: none since open */
 	uint64_t problems;        /* damaged rows and files found since open */
 	bool failed;              /* a sync failed: read-only until remount */
 };

@@ -52,8 +52,15 @@ vex_err vex_fh_open(int mountfd, const struct vex_fh *fh, int flags, int *out)
 
 struct vex_procfd vex_procfd(int fd)
 {
-	struct vex_procfd p;
+	struct vex_procfd p = { "/proc/self/fd/" };
+	char digits[12], *at = p.path + strlen(p.path);
+	int n = 0;
 
-	snprintf(p.path, sizeof(p.path), "/proc/self/fd/%d", fd);
+	/* By hand: printf takes 2 KB of stack, and each xattr call comes by here. */
+	do
+		digits[n++] = (char)('0' + fd % 10);
+	while (fd /= 10);
+	while (n)
+		*at++ = digits[--n];
 	return p;
 }

@@ -25,7 +25,7 @@ struct vex_pool {
 	pthread_cond_t work;
 	/* guarded by lock: */
 	struct call *head, **tail;
-	unsigned queued, max_queued, idle;
+	unsigned queued, max_queued, idle, running;
 	bool stop;
 	/* fixed after new: */
 	unsigned n;
@@ -57,9 +57,11 @@ static void *worker(void *arg)
 	for (;;) {
 		c = take_locked(p);
 		if (c) {
+			p->running++;
 			pthread_mutex_unlock(&p->lock);
 			c->result = c->fn(c->arg);
 			pthread_mutex_lock(&p->lock);
+			p->running--;
 			c->done = true;
 			pthread_cond_signal(&c->cond);
 		} else if (p->stop) {
@@ -95,6 +97,13 @@ vex_err vex_pool_call(struct vex_pool *p, vex_err (*fn)(void *), void *arg)
 	pthread_mutex_unlock(&p->lock);
 	pthread_cond_destroy(&c.cond);
 	return c.result;
+}
+
+void vex_pool_load(struct vex_pool *p, unsigned *queued, unsigned *running)
+{
+	SCOPED_LOCK(&p->lock);
+	*queued = p->queued;
+	*running = p->running;
 }
 
 vex_err vex_pool_new(unsigned threads, unsigned max_queued, const char *name,

@@ -11,6 +11,7 @@ static const struct vex_control_file files[] = {
 	{ "control", 0666, FILE_CONTROL },
 	{ "status", 0444, FILE_STATUS },
 	{ "query", 0666, FILE_QUERY },
+	{ "metrics", 0400, FILE_METRICS },
 };
 
 const struct vex_control_file *vex_control_files(size_t *n)

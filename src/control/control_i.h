@@ -16,7 +16,7 @@
 
 #define STAGE_MAX ((size_t)64 << 20)
 
-enum file_id { FILE_CONTROL = 1, FILE_STATUS = 2, FILE_QUERY = 3 };
+enum file_id { FILE_CONTROL = 1, FILE_STATUS = 2, FILE_QUERY = 3, FILE_METRICS = 4 };
 
 struct account;
 
@@ -230,6 +230,11 @@ void export_end(struct export *x);
 vex_err status_text(struct vex_control *c, const struct vex_cred *cred,
 		    struct vex_buf *out) VEX_CHECKED;
 const char *metric_name(uint8_t metric);
+/* trouble.c: its lines about errors, thresholds and slow operations. */
+vex_err trouble_text(const struct vex_store_status *st, struct vex_buf *b) VEX_CHECKED;
+/* The text of `metrics`: metrics.c. For administrators. */
+vex_err metrics_text(struct vex_control *c, struct vex_buf *out) VEX_CHECKED;
+vex_err ioc_stats(struct call *c) VEX_CHECKED;
 
 static inline size_t pad8(size_t n)
 {

@@ -95,11 +95,34 @@ static void session_free(struct vex_session *s)
 	free(s);
 }
 
-/* What this kind of file needs besides the bare session. */
+struct text_job {
+	struct vex_session *s;
+	const struct vex_cred *cred;
+};
+
+static vex_err make_text(void *arg)
+{
+	struct text_job *j = arg;
+	struct vex_session *s = j->s;
+
+	if (s->id == FILE_METRICS)
+		return metrics_text(s->control, &s->text);
+	return status_text(s->control, j->cred, &s->text);
+}
+
+static bool is_generated(int id)
+{
+	return id == FILE_STATUS || id == FILE_METRICS;
+}
+
+/* What this kind of file needs besides the bare session. Texts are made on a thread
+ * with a deep stack. */
 static vex_err fill(struct vex_session *s, const struct vex_cred *cred)
 {
-	if (s->id == FILE_STATUS)
-		return status_text(s->control, cred, &s->text);
+	struct text_job j = { .s = s, .cred = cred };
+
+	if (is_generated(s->id))
+		return vex_pool_call(s->control->pool, make_text, &j);
 	s->head = malloc(VEXFS_IOC_MAX + 1);
 	return s->head ? 0 : -ENOMEM;
 }
@@ -111,9 +134,11 @@ vex_err vex_session_open(struct vex_control *c, int id, int flags,
 	struct vex_session *s;
 	vex_err err;
 
-	if (id != FILE_CONTROL && id != FILE_STATUS && id != FILE_QUERY)
+	if (id < FILE_CONTROL || id > FILE_METRICS)
 		return -ENOENT;
-	if (writable && id == FILE_STATUS)
+	if (writable && is_generated(id))
+		return -EACCES;
+	if (id == FILE_METRICS && !vex_cred_is_admin(c->engine, cred))
 		return -EACCES;
 	s = calloc(1, sizeof(*s));
 	if (!s)
@@ -227,7 +252,7 @@ uint32_t vex_session_poll(struct vex_session *s)
 {
 	uint32_t in = POLLIN | POLLRDNORM, out = POLLOUT | POLLWRNORM;
 
-	if (s->id == FILE_STATUS)
+	if (is_generated(s->id))
 		return in;
 	return out | (s->unread ? in : 0);
 }

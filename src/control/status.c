@@ -203,7 +203,7 @@ vex_err status_text(struct vex_control *c, const struct vex_cred *cred,
 	struct vex_store *store = vex_engine_store(c->engine);
 	bool totals = vex_cred_is_admin(c->engine, cred);
 	struct vex_store_status st;
-	vex_err err;
+	vex_err err = 0;
 
 	vex_store_status(store, &st);
 	vex_buf_str(out, "{\n");
@@ -211,8 +211,10 @@ vex_err status_text(struct vex_control *c, const struct vex_cred *cred,
 	if (totals) {
 		add_fs(c, out);
 		add_totals(c, &st, out);
+		err = trouble_text(&st, out);
 	}
-	err = add_spaces(c->engine, totals, out);
+	if (!err)
+		err = add_spaces(c->engine, totals, out);
 	vex_buf_str(out, "}\n");
 	return err ? err : out->err;
 }

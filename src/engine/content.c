@@ -326,8 +326,11 @@ static vex_err written_deep(void *arg)
 static vex_err absorb_deep(void *arg)
 {
 	struct file_call *c = arg;
+	uint64_t start = vex_now_mono();
+	vex_err err = content_absorb(c->e, c->o);
 
-	return content_absorb(c->e, c->o);
+	vex_op_done(VEX_OP_ABSORB, vex_now_mono() - start, err);
+	return err;
 }
 
 vex_err vex_engine_written(struct vex_engine *e, const struct vex_obj *o)

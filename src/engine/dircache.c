@@ -123,7 +123,10 @@ vex_err dircache_get(struct dircache *d, uint64_t node, uint64_t moves, int *fd)
 	SCOPED_LOCK(&d->lock);
 	struct entry *at = find(d, node);
 
-	if (!at || at->moves != moves || now - at->since > FRESH_NS)
+	bool good = at && at->moves == moves && now - at->since <= FRESH_NS;
+
+	vex_count(good ? VEX_COUNT_DIRS_HIT : VEX_COUNT_DIRS_MISS, 1);
+	if (!good)
 		return -ENOENT;
 	int copy = fcntl(at->fd, F_DUPFD_CLOEXEC, 0);
 	if (copy < 0) /* then the other way, which may ask for more */

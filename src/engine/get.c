@@ -121,7 +121,11 @@ vex_err vex_engine_xattr_get(struct vex_engine *e, const struct vex_obj *o,
 		return -ENODATA;
 	if (c.kind != ATTR_INFO && node_known(e, o, &node) && !node)
 		return -ENODATA;
-	return engine_deep(e, get_deep, &c);
+	uint64_t start = vex_now_mono();
+	vex_err err = engine_deep(e, get_deep, &c);
+
+	vex_op_done(VEX_OP_GET, vex_now_mono() - start, err);
+	return err;
 }
 
 /* ---- list -------------------------------------------------------------------- */
@@ -219,5 +223,9 @@ vex_err vex_engine_xattr_remove(struct vex_engine *e, const struct vex_obj *o,
 		return -ENODATA;
 	if (node_known(e, o, &node) && !node)
 		return -ENODATA;
-	return engine_deep(e, remove_deep, &c);
+	uint64_t start = vex_now_mono();
+	vex_err err = engine_deep(e, remove_deep, &c);
+
+	vex_op_done(VEX_OP_DELETE, vex_now_mono() - start, err);
+	return err;
 }

@@ -197,6 +197,7 @@ static vex_err take_in(struct follow *f, struct graph *g, const struct vex_view 
 	if (!fits(f, g, n))
 		return -ENOMEM;
 	g->unsaved += n;
+	vex_count(VEX_COUNT_INDEX_ROWS, n);
 	g->uncalibrated += n;
 	if (n < STRANGERS_MIN ||
 	    g->uncalibrated < (vex_hnsw_nodes(g->h) + n) / CALIBRATE_SHARE)

@@ -190,10 +190,12 @@ static vex_err renew(struct graphs *gs, struct graph *old, struct vex_space *sp)
 /* A file that is behind costs the next mount some inserts, no more. */
 static void save(struct graphs *gs, struct graph *g)
 {
+	uint64_t start = vex_now_mono();
 	vex_err err = graph_settle(g);
 
 	if (!err)
 		err = graph_save(&gs->f, g);
+	vex_op_done(VEX_OP_INDEX_SAVE, vex_now_mono() - start, err);
 	if (err)
 		vex_warn("index of space %u: not saved: %s", g->space, strerror(-err));
 	g->unsaved = 0;
@@ -210,6 +212,7 @@ static uint64_t bytes_of_others(const struct graphs *gs, const struct graph *but
 
 static void look(struct graphs *gs)
 {
+	uint64_t start = vex_now_mono();
 	uint32_t after = 0;
 
 	prune(gs);
@@ -236,6 +239,8 @@ static void look(struct graphs *gs)
 		else if (g->unsaved > vex_hnsw_nodes(g->h) / SAVE_SHARE + SAVE_MIN)
 			save(gs, g);
 	}
+	if (gs->list)
+		vex_op_done(VEX_OP_INDEX, vex_now_mono() - start, 0);
 }
 
 static struct graph *of_space(struct graphs *gs, uint32_t space)

@@ -454,10 +454,12 @@ static vex_err batch_deep(void *arg)
 
 static vex_err batch_run(struct batch *b, size_t *bad)
 {
+	uint64_t start = vex_now_mono();
 	vex_err err;
 
 	b->bad = b->n;
 	err = b->n ? engine_deep(b->e, batch_deep, b) : 0;
+	vex_op_done(VEX_OP_BATCH, vex_now_mono() - start, err);
 
 	if (err && bad)
 		*bad = b->bad;

@@ -271,8 +271,8 @@ static vex_err set_quick(struct set_call *c)
 	return err;
 }
 
-vex_err vex_engine_xattr_set(struct vex_engine *e, const struct vex_obj *o,
-			     const char *attr, const void *value, size_t size, int flags)
+static vex_err set_attr(struct vex_engine *e, const struct vex_obj *o, const char *attr,
+			const void *value, size_t size, int flags)
 {
 	struct set_call c = {
 		.e = e, .o = o, .value = value, .size = size, .flags = flags
@@ -294,5 +294,15 @@ vex_err vex_engine_xattr_set(struct vex_engine *e, const struct vex_obj *o,
 		err = engine_deep(e, set_deep, &c);
 	if (!err)
 		graph_await(e, c.a.space, c.lsn);
+	return err;
+}
+
+vex_err vex_engine_xattr_set(struct vex_engine *e, const struct vex_obj *o,
+			     const char *attr, const void *value, size_t size, int flags)
+{
+	uint64_t start = vex_now_mono();
+	vex_err err = set_attr(e, o, attr, value, size, flags);
+
+	vex_op_done(VEX_OP_PUT, vex_now_mono() - start, err);
 	return err;
 }

@@ -142,6 +142,7 @@ vex_err search_run(struct search *s, struct vex_result **out)
 		finish(s, start);
 		*out = s->res;
 	}
+	search_count(s, vex_now_mono() - start, err);
 	search_free(s);
 	return err;
 }

@@ -76,6 +76,9 @@ int where_test(struct search *s, const struct place *p) VEX_CHECKED;
 /* vex_accept_fn. */
 int verdict_accept(void *arg, uint64_t slot, uint64_t *file);
 
+/* search_count.c: the search is over; before anything of it is freed. */
+void search_count(const struct search *s, uint64_t ns, vex_err err);
+
 /* mmr.c: how many of the nearest are chosen from, and at most. */
 #define MMR_POOL 1024u
 /* Those the query wants of the *n hits of the pool, in order of choice: heap. */

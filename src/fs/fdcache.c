@@ -140,7 +140,10 @@ vex_err fd_get(struct vex_fs *fs, struct inode *i, struct fdref *out)
 {
 	int fd;
 
-	if (fd_try(fs, i, out))
+	bool open = fd_try(fs, i, out);
+
+	vex_count(open ? VEX_COUNT_FDS_HIT : VEX_COUNT_FDS_MISS, 1);
+	if (open)
 		return 0;
 	vex_err err = inode_reopen(fs, i, &fd);
 	if (err)

@@ -578,6 +578,10 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 	     struct fuse_pollhandle *ph);
 
+/* count.c: the error this thread's request is answered with; the table, counted. */
+void count_error(vex_err err);
+void count_ops(struct fuse_lowlevel_ops *out);
+
 /* fs.c: the table of callbacks, and what we ask of the kernel. */
 extern const struct fuse_lowlevel_ops fs_ops;
 

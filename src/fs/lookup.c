@@ -99,6 +99,7 @@ vex_err entry_lookup(struct vex_fs *fs, struct inode *parent, const char *name,
 
 void reply_err(fuse_req_t req, vex_err err)
 {
+	count_error(err);
 	fuse_reply_err(req, -err);
 }
 

@@ -81,14 +81,16 @@ static vex_err mount_args(struct vex_fs *fs, struct fuse_args *args)
 vex_err vex_fs_mount(struct vex_fs *f, struct vex_problem *problem)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	struct fuse_lowlevel_ops ops;
 	struct words words;
 	char said[256];
 	int failed = 0;
 
 	vex_err err = mount_args(f, &args);
 	words_begin(&words);
+	count_ops(&ops);
 	if (!err) {
-		f->session = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), f);
+		f->session = fuse_session_new(&args, &ops, sizeof(ops), f);
 		failed = !f->session || fuse_session_mount(f->session, f->mountpoint) ||
 			 wire_start(f);
 	}

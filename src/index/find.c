@@ -130,6 +130,7 @@ static vex_err search_locked(struct vex_hnsw *h, const struct vex_rows *rows,
 			  .widen = p->widen,
 			  .seeded = true };
 	uint64_t e = h->entry;
+	struct vex_span span;
 	struct context *c;
 	uint32_t n;
 	vex_err err;
@@ -139,10 +140,12 @@ static vex_err search_locked(struct vex_hnsw *h, const struct vex_rows *rows,
 	err = context_get(h, b.ef, &c);
 	if (err)
 		return err;
+	vex_span_begin(&span);
 	vex_sq8_query(h->metric, query, h->dim, c->query, &c->q);
 	beam_descend(h, c, (uint32_t)e, (uint32_t)(e >> 32), 1,
 		     p->k > SEEDS ? p->k : SEEDS);
 	beam_search(h, c, NONE, &b);
+	vex_span_end(&span, VEX_OP_TRAVERSAL, 0);
 	n = keep_live(rows, &c->pool, p->rerank ? p->rerank : UINT32_MAX);
 	n = rank(rows, query, &c->pool, n, p->k ? p->k : 1);
 	stats->distances += c->distances;

@@ -22,6 +22,7 @@ static int on_commit(void *arg, sqlite3 *db, const char *name, int frames)
 	(void)db;
 	(void)name;
 	w->frames = (uint64_t)frames;
+	atomic_store(&w->s->wal_frames, w->frames);
 	return SQLITE_OK;
 }
 
@@ -119,10 +120,12 @@ static vex_err commit_squeezed(struct writer *w)
 /* Everything in the WAL is durable, rows included, so it may enter the catalog. */
 static void checkpoint(struct writer *w)
 {
+	uint64_t start = vex_now_mono();
 	int rc = sqlite3_wal_checkpoint_v2(w->q.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
 					   NULL);
 	int code = sqlite3_extended_errcode(w->q.db);
 
+	vex_op_done(VEX_OP_CHECKPOINT, vex_now_mono() - start, rc ? -EIO : 0);
 	if (rc && (code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC))
 		fail(w->s, "a checkpoint");
 	else if (rc && rc != SQLITE_BUSY)

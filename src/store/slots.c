@@ -208,7 +208,10 @@ vex_err vex_slots_write(struct vex_space *sp, const void *data, uint32_t rows,
 		    (float)vex_norm((const float *)(const void *)row, sp->dim);
 		*slot_sum(sp, slot + i) = rec_row_sum(sp, row);
 	}
+	uint64_t start = vex_now_mono();
 	err = slotfile_write_rows(sp, slot, rows, data);
+	vex_op_done(VEX_OP_SLOTS, vex_now_mono() - start, err);
+	vex_count(VEX_COUNT_ROWS_PUT, err ? 0 : rows);
 	if (err) {
 		vex_slots_return(sp, slot, rows);
 		return err;

@@ -244,8 +244,14 @@ void vex_store_status(struct vex_store *s, struct vex_store_status *out)
 	pthread_mutex_lock(&s->damage_lock);
 	uint64_t problems = s->damage_lines;
 	pthread_mutex_unlock(&s->damage_lock);
+	pthread_mutex_lock(&s->queue.lock);
+	unsigned queued = s->queue.n;
+	pthread_mutex_unlock(&s->queue.lock);
 	*out = (struct vex_store_status){
 		.problems = problems,
+		.queued = queued,
+		.wal_frames = atomic_load(&s->wal_frames),
+		.last_sync_ns = atomic_load(&s->last_sync),
 		.nodes = atomic_load(&s->nodes),
 		.lsn = atomic_load(&s->published_now),
 		.durable_lsn = atomic_load(&s->durable_lsn),

@@ -14,13 +14,11 @@
 #include <time.h>
 #include "store_i.h"
 
-static vex_err sync_now(struct vex_store *s, bool whole)
+static vex_err sync_all(struct vex_store *s, bool whole)
 {
 	struct request r = { .c = NULL };
 	vex_err err;
 
-	if (atomic_load(&s->failed))
-		return -EIO;
 	if (whole && syncfs(s->rootfd)) {
 		atomic_store(&s->failed, true);
 		vex_error("%s: syncfs failed: %s", s->path, strerror(errno));
@@ -33,6 +31,17 @@ static vex_err sync_now(struct vex_store *s, bool whole)
 	}
 	err = queue_run(s, &r);
 	return err ? err : r.err;
+}
+
+static vex_err sync_now(struct vex_store *s, bool whole)
+{
+	uint64_t start = vex_now_mono();
+	vex_err err = atomic_load(&s->failed) ? -EIO : sync_all(s, whole);
+
+	vex_op_done(VEX_OP_SYNC, vex_now_mono() - start, err);
+	if (!err)
+		atomic_store(&s->last_sync, vex_now_real());
+	return err;
 }
 
 /* Runs the next sync; y->lock is dropped meanwhile. */

@@ -186,12 +186,15 @@ static vex_err run_reserved(struct writer *w, struct request *r)
 
 static void run_group(struct writer *w, struct request **r, size_t n)
 {
+	uint64_t start = vex_now_mono();
 	vex_err err;
 
 	w->now = vex_now_real();
 	err = try_group(w, r, n, false);
 	if (err == -EAGAIN)
 		err = try_group(w, r, n, true);
+	vex_op_done(VEX_OP_COMMIT, vex_now_mono() - start, err);
+	vex_count(VEX_COUNT_COMMITTED, err ? 0 : n);
 	for (size_t i = 0; i < n; i++) {
 		vex_err one = err;
 

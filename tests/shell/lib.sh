@@ -159,6 +159,12 @@ equal()
 	return 1
 }
 
+# not COMMAND...: the command must fail.
+not()
+{
+	! "$@" 2>/dev/null
+}
+
 # exits WHAT CODE COMMAND...: the exit code, exactly. Output goes to $T/out, $T/err.
 exits()
 {

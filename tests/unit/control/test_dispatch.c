@@ -14,6 +14,7 @@ static const unsigned long all[] = {
 	VEXFS_IOC_EXPORT,       VEXFS_IOC_LAST_ERROR, VEXFS_IOC_BEGIN,
 	VEXFS_IOC_COMMIT,       VEXFS_IOC_ABORT,      VEXFS_IOC_CHECKPOINT,
 	VEXFS_IOC_COMPACT,
+	VEXFS_IOC_STATS,
 };
 
 static uint64_t lsn(void)

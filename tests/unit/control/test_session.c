@@ -9,13 +9,15 @@ Test(control_session, files_of_the_directory)
 	size_t n;
 	const struct vex_control_file *f = vex_control_files(&n);
 
-	cr_assert_eq(n, 3);
+	cr_assert_geq(n, 4);
 	cr_expect_str_eq(f[0].name, "control");
 	cr_expect_eq(f[0].mode, 0666);
 	cr_expect_str_eq(f[1].name, "status");
 	cr_expect_eq(f[1].mode, 0444);
 	cr_expect_str_eq(f[2].name, "query");
 	cr_expect_eq(f[2].mode, 0666);
+	cr_expect_str_eq(f[3].name, "metrics");
+	cr_expect_eq(f[3].mode, 0400);
 }
 
 Test(control_session, what_cannot_be_opened)
