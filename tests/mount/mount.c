@@ -100,8 +100,9 @@ bool vm_is_mounted(const char *path)
 {
 	struct statfs s;
 
+	/* EACCES: another user's, who did not let others in; root is no exception. */
 	if (statfs(path, &s))
-		return errno == ENOTCONN || errno == ECONNABORTED;
+		return errno == ENOTCONN || errno == ECONNABORTED || errno == EACCES;
 	return s.f_type == FUSE_MAGIC;
 }
 
@@ -255,7 +256,9 @@ static bool usable(struct vmount *m)
 {
 	struct stat st;
 
-	return vm_is_mounted(m->mnt) && !stat(vm_at(m, ".vexfs/control"), &st);
+	if (!vm_is_mounted(m->mnt))
+		return false;
+	return !stat(vm_at(m, ".vexfs/control"), &st) || errno == EACCES;
 }
 
 int vm_start_under(struct vmount *m, const char *prefix, const char *opts)
