@@ -56,6 +56,9 @@ vex_err vex_session_ioctl(struct vex_session *s, const struct vex_cred *cred,
 			  size_t out_size, size_t *n) VEX_CHECKED;
 /* poll(2) events now. */
 uint32_t vex_session_poll(struct vex_session *s);
+/* To be told, from a thread of control's, when they may have changed by themselves: a
+ * live query has news. Before the session is used; not called once it is closed. */
+void vex_session_on_ready(struct vex_session *s, void (*wake)(void *arg), void *arg);
 
 /*
  * Saved searches, by name: a request in JSON, at most VEX_VALUE_MAX bytes, none at

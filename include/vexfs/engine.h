@@ -145,6 +145,16 @@ void vex_engine_times_set(struct vex_engine *e, const struct vex_obj *o,
 vex_err vex_engine_fsync(struct vex_engine *e, const struct vex_obj *o) VEX_CHECKED;
 vex_err vex_engine_sync(struct vex_engine *e) VEX_CHECKED;
 
+/* Attributes of a file were changed through the mount: its mode, owner, times, size,
+ * ACL or other xattrs. After the system call, before it is answered. */
+void vex_engine_attrs_changed(struct vex_engine *e, const struct vex_obj *o);
+
+/* Counts whatever may have changed what a search shows: commits, and the above. */
+uint64_t vex_engine_changes(struct vex_engine *e);
+/* `fn` is told of each, from whatever thread it was; it must be quick and call nothing
+ * here. One listener; NULL ends it, and it is not called once that has returned. */
+void vex_engine_watch(struct vex_engine *e, void (*fn)(void *arg), void *arg);
+
 /* ---- spaces ------------------------------------------------------------------- */
 
 /* -EPERM unless root or the owner of the mount. -EEXIST, -EINVAL, -ENODEV. */

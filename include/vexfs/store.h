@@ -151,6 +151,9 @@ uint64_t vex_space_trim(struct vex_space *sp, uint64_t *held);
 /* One bounded step of giving the catalog's free pages back; *left: free pages. [deep] */
 vex_err vex_store_pack_catalog(struct vex_store *s, uint64_t *left) VEX_CHECKED;
 
+/* `fn` is told after each group of changes is visible, by the writer thread: quick, no
+ * calls back. Set once, before the first change. */
+void vex_store_watch(struct vex_store *s, void (*fn)(void *arg), void *arg);
 /* Number of the last change that views show. */
 uint64_t vex_store_lsn(struct vex_store *s);
 /* A number that is another one after any commit that may have touched the node: its row,

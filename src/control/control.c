@@ -43,6 +43,8 @@ vex_err vex_control_new(const struct vex_control_opts *o, struct vex_control **o
 	err = c->mountpoint && c->store && c->options ? 0 : -ENOMEM;
 	if (!err)
 		err = vex_pool_new(PARSERS, QUEUED_MAX, "vexfs-json", &c->pool);
+	if (!err)
+		err = lives_new(c, &c->lives);
 	if (err) {
 		vex_control_free(c);
 		return err;
@@ -57,6 +59,7 @@ void vex_control_free(struct vex_control *c)
 		return;
 	if (c->sessions)
 		vex_warn("control: %u sessions still open at the end", c->sessions);
+	lives_free(c->lives);
 	vex_pool_free(c->pool);
 	pthread_mutex_destroy(&c->lock);
 	free(c->mountpoint);

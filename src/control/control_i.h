@@ -19,6 +19,8 @@
 enum file_id { FILE_CONTROL = 1, FILE_STATUS = 2, FILE_QUERY = 3, FILE_METRICS = 4 };
 
 struct account;
+struct live;  /* live.c: a query that stays */
+struct lives; /* all of them, and their thread */
 
 struct vex_control {
 	/* fixed after new: */
@@ -28,6 +30,7 @@ struct vex_control {
 	void *arg;
 	uint64_t started;
 	struct vex_pool *pool; /* deep stacks, for parsing JSON */
+	struct lives *lives;
 
 	pthread_mutex_t lock;
 	/* guarded by lock: */
@@ -68,6 +71,7 @@ struct txn {
 struct query {
 	uint32_t uid, gid; /* who wrote the request */
 	bool mixed;        /* several did */
+	bool live;         /* it is to stay */
 	uint32_t queries;
 	size_t at;
 };
@@ -78,6 +82,8 @@ struct vex_session {
 	int id;
 	bool writable;
 	struct account *account;
+	void (*wake)(void *arg); /* tells who polls; NULL: nobody to tell */
+	void *wake_arg;
 
 	pthread_mutex_t lock;
 	/* guarded by lock: */
@@ -91,7 +97,8 @@ struct vex_session {
 	struct last_error error;
 	struct vex_buf text; /* content of a generated file */
 	struct query query;
-	void *head; /* room for any struct of the contract */
+	struct live *live; /* NULL: there never was one */
+	void *head;        /* room for any struct of the contract */
 
 	/* Records wait for read(2). Apart from the lock, so that poll never waits. */
 	_Atomic bool unread;
@@ -217,6 +224,24 @@ vex_err query_read(struct vex_session *s, const struct vex_cred *cred, void *buf
 		   size_t size, size_t *n) VEX_CHECKED;
 vex_err query_write(struct vex_session *s, const struct vex_cred *cred, const void *buf,
 		    size_t size) VEX_CHECKED;
+
+/* Whether read(2) of `query` has something now. */
+void query_settle(struct vex_session *s);
+
+/* ---- live.c ------------------------------------------------------------------------ */
+
+vex_err lives_new(struct vex_control *c, struct lives **out) VEX_CHECKED;
+void lives_free(struct lives *v);
+/* With the session's lock held: runs the query and says its hits in s->text; it stays,
+ * and takes `data`, until stopped. After an overflow was read: begins anew. */
+vex_err live_begin(struct vex_session *s, const struct vex_cred *cred,
+		   const struct vexfs_search *head, struct vex_buf *data) VEX_CHECKED;
+void live_refill(struct vex_session *s);
+/* An overflow was, or is to be, read. */
+bool live_waits(const struct vex_session *s);
+void live_stop(struct vex_session *s);
+/* Without it: the session is about to be freed. */
+void live_end(struct vex_session *s);
 
 /* ---- hits.c, export.c, status.c -------------------------------------------------- */
 

@@ -32,14 +32,9 @@ static void error_text(struct vex_session *s, vex_err err)
 	vex_buf_str(&s->text, "}}\n");
 }
 
-static void hit_text(struct vex_session *s, const struct vex_found *f)
+void query_hit_fields(struct vex_buf *b, const struct vex_result *r,
+		      const struct vex_found *f)
 {
-	const struct vex_result *r = s->result;
-	struct vex_buf *b = &s->text;
-
-	vex_buf_str(b, s->cursor ? ",\n{" : "\n{");
-	if (s->query.queries > 1)
-		vex_buf_fmt(b, "\"query\":%u,", f->query);
 	vex_buf_fmt(b, "\"distance\":%.9g,\"similarity\":", (double)f->distance);
 	if (r->metric == VEX_COSINE)
 		vex_buf_fmt(b, "%.9g", 1 - (double)f->distance);
@@ -52,7 +47,18 @@ static void hit_text(struct vex_session *s, const struct vex_found *f)
 		vex_buf_json(b, f->key, f->key_len);
 	else
 		vex_buf_str(b, "null");
-	vex_buf_fmt(b, ",\"row\":%u,\"stale\":%s}", f->row, f->stale ? "true" : "false");
+	vex_buf_fmt(b, ",\"row\":%u,\"stale\":%s", f->row, f->stale ? "true" : "false");
+}
+
+static void hit_text(struct vex_session *s, const struct vex_found *f)
+{
+	struct vex_buf *b = &s->text;
+
+	vex_buf_str(b, s->cursor ? ",\n{" : "\n{");
+	if (s->query.queries > 1)
+		vex_buf_fmt(b, "\"query\":%u,", f->query);
+	query_hit_fields(b, s->result, f);
+	vex_buf_str(b, "}");
 }
 
 /* The next piece of hits; with the last one the result goes. */
@@ -109,6 +115,8 @@ static vex_err search(struct vex_session *s, const struct vex_cred *cred,
 
 	if (err)
 		return err;
+	if (s->query.live)
+		return live_begin(s, cred, h, data);
 	c.data = (const uint8_t *)data->data;
 	c.data_len = data->len;
 	s->query.queries = h->queries ? h->queries : 1;
@@ -138,6 +146,7 @@ static void run(struct vex_session *s, const struct vex_cred *cred)
 
 static void answer_drop(struct vex_session *s)
 {
+	live_stop(s);
 	unread_drop(s);
 	s->text.len = 0;
 	s->text.err = 0;
@@ -145,10 +154,10 @@ static void answer_drop(struct vex_session *s)
 }
 
 /* For poll: a request waits to be run, or some of an answer to be read. */
-static void settle(struct vex_session *s)
+void query_settle(struct vex_session *s)
 {
-	s->unread =
-	    s->stage.len || s->stage_bad || s->result || s->query.at < s->text.len;
+	s->unread = s->stage.len || s->stage_bad || s->result ||
+		    s->query.at < s->text.len || live_waits(s);
 }
 
 /* What there is of the text, as much as fits; false: there is no more. */
@@ -179,14 +188,21 @@ vex_err query_read(struct vex_session *s, const struct vex_cred *cred, void *buf
 
 	if (s->stage.len || s->stage_bad)
 		run(s, cred);
+	else if (s->live && (cred->uid != s->query.uid || cred->gid != s->query.gid))
+		return session_fail(s, -EACCES, "the live query is another user's");
 	while (copy(s, buf, size, n))
 		;
+	if (!*n && !s->text.err) {
+		live_refill(s);
+		while (copy(s, buf, size, n))
+			;
+	}
 	err = s->text.err ? -ENOMEM : 0;
 	if (err) {
 		answer_drop(s);
 		*n = 0;
 	}
-	settle(s);
+	query_settle(s);
 	return err;
 }
 
@@ -204,6 +220,6 @@ vex_err query_write(struct vex_session *s, const struct vex_cred *cred, const vo
 	if (size > QUERY_MAX - s->stage.len)
 		s->stage_bad = true;
 	err = stage_add(s, buf, size);
-	settle(s);
+	query_settle(s);
 	return err;
 }

@@ -12,4 +12,8 @@
 vex_err query_parse(struct call *c, const char *text, size_t len,
 		    struct vex_buf *data) VEX_CHECKED;
 
+/* "distance": ... "stale": ... of a hit. */
+void query_hit_fields(struct vex_buf *b, const struct vex_result *r,
+		      const struct vex_found *f);
+
 #endif

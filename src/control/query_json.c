@@ -142,6 +142,14 @@ static void take_flag(struct parse *p, const char *name, const json_t *v, uint32
 		p->h->flags |= flag;
 }
 
+static void take_live(struct parse *p, const json_t *v)
+{
+	if (!json_is_boolean(v))
+		wrong(p, "live: true or false is wanted");
+	else
+		p->c->s->query.live = json_is_true(v);
+}
+
 static void take_bound(struct parse *p, const char *name, const json_t *v, uint32_t flag)
 {
 	if (!json_is_number(v)) {
@@ -249,6 +257,8 @@ static void take_field(struct parse *p, const char *name, json_t *v)
 		take_flag(p, name, v, VEXFS_SEARCH_EXACT);
 	else if (!strcmp(name, "fresh"))
 		take_flag(p, name, v, VEXFS_SEARCH_FRESH);
+	else if (!strcmp(name, "live"))
+		take_live(p, v);
 	else if (!strcmp(name, "mmr"))
 		take_number(p, name, v, &h->mmr);
 	else if (!strcmp(name, "max_distance"))
@@ -363,5 +373,6 @@ vex_err query_parse(struct call *c, const char *text, size_t len, struct vex_buf
 			 .len = len };
 
 	memset(c->head, 0, VEXFS_SEARCH_HEAD);
+	c->s->query.live = false;
 	return vex_pool_call(c->s->control->pool, run, &j);
 }

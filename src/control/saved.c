@@ -171,7 +171,7 @@ static vex_err parse(struct vex_control *c, const struct vex_cred *cred, const c
 	call.engine = c->engine;
 	call.head = h = r->s->head;
 	err = query_parse(&call, json, len, &r->data);
-	if (!err && h->queries > 1)
+	if (!err && (h->queries > 1 || r->s->query.live))
 		err = -EINVAL;
 	if (!err && (h->k > VEX_SAVED_HITS || h->flags & VEXFS_SEARCH_RANGE)) {
 		h->flags &= ~(uint32_t)VEXFS_SEARCH_RANGE;

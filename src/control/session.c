@@ -164,11 +164,18 @@ vex_err vex_session_open(struct vex_control *c, int id, int flags,
 
 void vex_session_close(struct vex_session *s)
 {
+	live_end(s);
 	txn_drop(s);
 	unread_drop(s);
 	stage_empty(s);
 	account_close(s->control, s->account);
 	session_free(s);
+}
+
+void vex_session_on_ready(struct vex_session *s, void (*wake)(void *arg), void *arg)
+{
+	s->wake = wake;
+	s->wake_arg = arg;
 }
 
 /* ---- read, write, poll ----------------------------------------------------------- */

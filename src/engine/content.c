@@ -336,13 +336,15 @@ static vex_err absorb_deep(void *arg)
 vex_err vex_engine_written(struct vex_engine *e, const struct vex_obj *o)
 {
 	struct file_call c = { .e = e, .o = o };
+	bool vec = o->name && name_is_vec(o->name);
 	uint64_t node;
+	vex_err err;
 
-	if (o->name && name_is_vec(o->name))
-		return engine_deep(e, absorb_deep, &c);
-	if (node_known(e, o, &node) && !node)
+	if (!vec && node_known(e, o, &node) && !node)
 		return 0;
-	return engine_deep(e, written_deep, &c);
+	err = engine_deep(e, vec ? absorb_deep : written_deep, &c);
+	vex_engine_attrs_changed(e, o);
+	return err;
 }
 
 static vex_err times_deep(void *arg)

@@ -76,6 +76,7 @@ static vex_err make_parts(struct vex_engine *e, const struct vex_engine_opts *o)
 		pthread_mutex_init(&e->node_lock[i], NULL);
 	pthread_mutex_init(&e->dirs, NULL);
 	pthread_mutex_init(&e->flights, NULL);
+	pthread_mutex_init(&e->watch_lock, NULL);
 	pthread_mutex_init(&e->late_lock, NULL);
 	err = vex_pool_new(threads > POOL_MIN ? threads : POOL_MIN, QUEUED_MAX,
 			   "vexfs-work", &e->pool);
@@ -146,8 +147,10 @@ static vex_err open_in(struct vex_engine *e, const struct vex_engine_opts *o,
 		err = probe_root(e, &j.fh, &j.st);
 	if (!err)
 		err = vex_store_open(e->rootfd, &o->store, &e->store, problem);
-	if (!err)
+	if (!err) {
+		vex_store_watch(e->store, engine_changed, e);
 		err = probe_hidden(e);
+	}
 	if (!err)
 		err = engine_deep(e, settle, &j);
 	return err ? err : graphs_new(e, o->threads ? o->threads : cores(), &e->graphs);
@@ -205,6 +208,7 @@ void vex_engine_close(struct vex_engine *e)
 		pthread_mutex_destroy(&e->node_lock[i]);
 	pthread_mutex_destroy(&e->dirs);
 	pthread_mutex_destroy(&e->flights);
+	pthread_mutex_destroy(&e->watch_lock);
 	pthread_mutex_destroy(&e->late_lock);
 	free(e->late);
 	free(e);

@@ -57,6 +57,12 @@ struct vex_engine {
 	/* guarded by flights: */
 	unsigned flying;
 	uint64_t flown;         /* bumped by each begin and end */
+	/* watch.c */
+	_Atomic uint64_t changes;
+	_Atomic bool watched;
+	pthread_mutex_t watch_lock; /* innermost */
+	void (*watch)(void *arg);   /* guarded by watch_lock, as its argument */
+	void *watch_arg;
 	_Atomic uint64_t moves; /* bumped by every rename of a directory node */
 	/* late.c */
 	pthread_mutex_t late_lock;
@@ -231,6 +237,11 @@ vex_err info_text(struct vex_engine *e, const struct vex_obj *o,
 vex_err near_text(struct vex_engine *e, const struct vex_obj *o,
 		  const struct vex_cred *cred, const char *attr,
 		  struct vex_buf *out) VEX_CHECKED;
+
+/* ---- watch.c ---- */
+
+/* Something that a search may show has changed. e as argument. */
+void engine_changed(void *arg);
 
 /* ---- late.c: what the catalog could not take
  * ----------------------------------------------- */

@@ -199,6 +199,14 @@ static void tell_engine(struct vex_fs *fs, struct inode *i, struct handle *h, in
 	}
 }
 
+void attrs_changed(struct vex_fs *fs, struct inode *i)
+{
+	AUTO_OBJ struct objref o = OBJREF_INIT;
+
+	if (may_have_attachments(i) && !obj_get(fs, i, -1, &o))
+		vex_engine_attrs_changed(fs->engine, &o.obj);
+}
+
 static vex_err setattr(fuse_req_t req, struct inode *i, struct handle *h,
 		       const struct stat *attr, int valid, struct stat *after)
 {
@@ -219,6 +227,7 @@ static vex_err setattr(fuse_req_t req, struct inode *i, struct handle *h,
 		return -errno;
 	/* Also after a failure half way: the size may have been set. */
 	tell_engine(fs, i, h, valid, &before, after);
+	attrs_changed(fs, i);
 	return err;
 }
 

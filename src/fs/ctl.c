@@ -96,6 +96,27 @@ vex_err ctl_lookup(struct vex_fs *fs, const char *name, struct fuse_entry_param 
 	return 0;
 }
 
+/* Whoever polls is told to look again. */
+static void ready(void *arg)
+{
+	struct handle *h = arg;
+
+	pthread_mutex_lock(&h->fs->poll_lock);
+	struct fuse_pollhandle *ph = take_ptr(&h->ph);
+	pthread_mutex_unlock(&h->fs->poll_lock);
+	if (!ph)
+		return;
+	fuse_lowlevel_notify_poll(ph);
+	fuse_pollhandle_destroy(ph);
+}
+
+void ctl_closed(struct handle *h)
+{
+	if (h->ph)
+		fuse_pollhandle_destroy(h->ph);
+	h->ph = NULL;
+}
+
 void ctl_open(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 {
 	struct vex_fs *fs = fs_of(req);
@@ -118,6 +139,8 @@ void ctl_open(fuse_req_t req, struct inode *i, struct fuse_file_info *fi)
 		reply_err(req, err);
 		return;
 	}
+	h->fs = fs;
+	vex_session_on_ready(h->session, ready, h);
 	fi->fh = (uintptr_t)h;
 	fi->direct_io = 1;
 	fi->nonseekable = (file_of(i)->mode & 0222) != 0;
@@ -261,6 +284,14 @@ void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
 	struct handle *h = handle_of(fi);
 
 	(void)ino;
+	if (ph && h->session) {
+		/* First the handle, then the look: what comes in between is told. */
+		pthread_mutex_lock(&h->fs->poll_lock);
+		struct fuse_pollhandle *old = h->ph;
+		h->ph = ph;
+		pthread_mutex_unlock(&h->fs->poll_lock);
+		ph = old;
+	}
 	if (ph)
 		fuse_pollhandle_destroy(ph);
 	fuse_reply_poll(req, h->session ? vex_session_poll(h->session)

@@ -194,6 +194,7 @@ vex_err vex_fs_new(const struct vex_fs_opts *o, struct vex_fs **out)
 	fs->stop_fd = eventfd(0, EFD_CLOEXEC);
 	pthread_mutex_init(&fs->devs_lock, NULL);
 	pthread_mutex_init(&fs->handles_lock, NULL);
+	pthread_mutex_init(&fs->poll_lock, NULL);
 	fdcache_init(fs, fds_cap(o));
 	fs->handles = handles_work(fs);
 	vex_err err = fs->stop_fd < 0 ? -errno : itable_init(fs);
@@ -232,6 +233,7 @@ void vex_fs_free(struct vex_fs *f)
 	linkcache_free(f->links);
 	pthread_mutex_destroy(&f->devs_lock);
 	pthread_mutex_destroy(&f->handles_lock);
+	pthread_mutex_destroy(&f->poll_lock);
 	fdcache_destroy(f);
 	vex_cleanup_fd(&f->stop_fd);
 	free(f->mountpoint);

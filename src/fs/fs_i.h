@@ -143,6 +143,7 @@ struct vex_fs {
 	enum packing packing; /* of the root: where ids hold handles */
 	uint64_t id_key[2];
 	_Atomic uint64_t inodes;
+	pthread_mutex_t poll_lock; /* leaf: pollhandles of control files */
 	pthread_mutex_t handles_lock;
 	struct handle *open; /* list */
 	uint64_t nopen;
@@ -316,6 +317,8 @@ struct handle {
 	struct vex_session *session;    /* of a control file */
 	struct dirbuf *dir;             /* of a directory; made by its first READDIR */
 	struct links *links;            /* of a query directory: what opendir found */
+	struct fuse_pollhandle *ph;     /* fs->poll_lock: who polls a control file */
+	struct vex_fs *fs;
 };
 
 static inline struct handle *handle_of(const struct fuse_file_info *fi)
@@ -399,6 +402,8 @@ void reply_err(fuse_req_t req, vex_err err);
  * moved aside, so that no two files look like links of each other. */
 void stat_show(struct vex_fs *fs, struct stat *st);
 vex_err inode_stat(struct vex_fs *fs, struct inode *i, struct stat *st) VEX_CHECKED;
+/* Attributes or xattrs of a file were changed: for searches. */
+void attrs_changed(struct vex_fs *fs, struct inode *i);
 bool is_hidden(const struct vex_fs *fs, const struct stat *st);
 /* Whether (parent, name) is the place of the control directory. */
 static inline bool is_control_name(const struct vex_fs *fs, const struct inode *parent,
@@ -445,6 +450,8 @@ void ctl_stat(struct vex_fs *fs, const struct inode *i, struct stat *st);
 /* name NULL: the directory itself. */
 vex_err ctl_lookup(struct vex_fs *fs, const char *name,
 		   struct fuse_entry_param *e) VEX_CHECKED;
+/* A control file is closed: nobody polls it any more. */
+void ctl_closed(struct handle *h);
 void ctl_open(fuse_req_t req, struct inode *i, struct fuse_file_info *fi);
 void ctl_read(fuse_req_t req, struct handle *h, size_t size, off_t off);
 void ctl_write(fuse_req_t req, struct handle *h, struct fuse_bufvec *in);

@@ -73,8 +73,10 @@ void handle_close(struct vex_fs *fs, struct handle *h)
 		vex_debug("a file written through a mapping was not attached");
 	handle_unlink(fs, h);
 	handle_io_end(fs, h);
-	if (h->session)
+	if (h->session) {
 		vex_session_close(h->session);
+		ctl_closed(h);
+	}
 	if (h->fd >= 0)
 		close(h->fd);
 	if (h->dir)

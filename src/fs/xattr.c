@@ -56,7 +56,10 @@ static vex_err set_backing(fuse_req_t req, struct inode *i, const char *name,
 		err = acting_on_acl(req, ref.fd, name, &as);
 	if (err)
 		return err;
-	return setxattr(vex_procfd(ref.fd).path, name, value, size, flags) ? -errno : 0;
+	if (setxattr(vex_procfd(ref.fd).path, name, value, size, flags))
+		return -errno;
+	attrs_changed(fs_of(req), i);
+	return 0;
 }
 
 static vex_err set_ours(struct vex_fs *fs, struct inode *i, const char *attr,
@@ -100,7 +103,10 @@ static vex_err remove_attr(struct vex_fs *fs, struct inode *i, const char *name)
 		return err;
 	if (attr)
 		return vex_engine_xattr_remove(fs->engine, &o.obj, attr);
-	return removexattr(vex_procfd(o.obj.fd).path, name) ? -errno : 0;
+	if (removexattr(vex_procfd(o.obj.fd).path, name))
+		return -errno;
+	attrs_changed(fs, i);
+	return 0;
 }
 
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)

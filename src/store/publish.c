@@ -104,4 +104,6 @@ void publish(struct writer *w)
 	atomic_fetch_add(&s->nodes, (uint64_t)w->nodes);
 	atomic_fetch_add(&s->changed, 1);
 	w->nodes = 0;
+	if (s->watch)
+		s->watch(s->watch_arg);
 }

@@ -232,6 +232,12 @@ void touch_nodes(struct vex_store *s, const struct request *r)
 	}
 }
 
+void vex_store_watch(struct vex_store *s, void (*fn)(void *arg), void *arg)
+{
+	s->watch_arg = arg;
+	s->watch = fn;
+}
+
 uint64_t vex_store_lsn(struct vex_store *s)
 {
 	return atomic_load(&s->published_now);

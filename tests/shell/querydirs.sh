@@ -108,4 +108,5 @@ check "rmdir" rmdir "$saved/mine"
 check "it is gone" test ! -e "$saved/mine"
 exits "rmdir of none" 1 rmdir "$saved/mine"
 exits "a fixed one stays" 1 rmdir "$MNT/.vexfs/search"
+check "a clean end" vex_stop
 finish

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Word of changes: whatever may have changed what a search shows is counted, and a
+ * listener told. The store's writer says so of commits, fs of attributes. What changes
+ * behind the mount nobody says.
+ *
+ * The listener is called under watch_lock, so that it can be taken away for good; with
+ * none a change costs two atomic operations.
+ */
+#include "engine_i.h"
+
+void engine_changed(void *arg)
+{
+	struct vex_engine *e = arg;
+
+	atomic_fetch_add(&e->changes, 1);
+	if (!atomic_load(&e->watched))
+		return;
+	SCOPED_LOCK(&e->watch_lock);
+	if (e->watch)
+		e->watch(e->watch_arg);
+}
+
+void vex_engine_watch(struct vex_engine *e, void (*fn)(void *arg), void *arg)
+{
+	SCOPED_LOCK(&e->watch_lock);
+
+	e->watch = fn;
+	e->watch_arg = arg;
+	atomic_store(&e->watched, fn != NULL);
+}
+
+uint64_t vex_engine_changes(struct vex_engine *e)
+{
+	return atomic_load(&e->changes);
+}
+
+void vex_engine_attrs_changed(struct vex_engine *e, const struct vex_obj *o)
+{
+	(void)o;
+	engine_changed(e);
+}
