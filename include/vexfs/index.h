@@ -135,7 +135,7 @@ vex_err vex_hnsw_check(struct vex_hnsw *h, struct vex_hnsw_flaws *f) VEX_CHECKED
 struct vex_hnsw_query {
 	uint32_t k, ef;
 	float widen;     /* stop rule: candidates beyond (1 + widen) x the k-th end the
-			  * search; negative: ef alone decides */
+			  * search; negative: as far as the ef-th nearest is on average */
 	uint32_t rerank; /* best by codes that are computed exactly; 0: ef */
 };
 /* Exact distances of the best found, into topk, through accept. */

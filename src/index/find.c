@@ -21,6 +21,8 @@
 #define SEEDS 16u                 /* of a traversal of layer 0 */
 #define SURE 8u                   /* rows computed before their errors are trusted */
 #define SIGMAS 3.0f
+#define HARD 16u /* times ef, a search may go on */
+#define EF_MOST 4096u
 
 static const float *row_of(const struct vex_rows *r, uint64_t slot)
 {
@@ -120,15 +122,32 @@ static vex_err offer(const struct vex_rows *rows, const struct pool *p, uint32_t
 	return 0;
 }
 
-static vex_err search_locked(struct vex_hnsw *h, const struct vex_rows *rows,
-			     const float *query, const struct vex_hnsw_query *p,
-			     struct vex_topk *topk, vex_accept_fn accept, void *arg,
-			     struct vex_scan_stats *stats)
+/* ef as a distance: a search for an easy query ends sooner than after ef nodes, that for
+ * a hard one goes on, and the same recall costs less (Al-Jazzazi et al., see
+ * beam_body.h). */
+static struct beam breadth(const struct vex_hnsw *h, const struct vex_hnsw_query *p)
 {
 	struct beam b = { .ef = p->ef > p->k ? p->ef : p->k,
 			  .k = p->k,
 			  .widen = p->widen,
 			  .seeded = true };
+
+	if (b.widen >= 0)
+		return b;
+	b.widen = spread_widen(h, b.k, b.ef);
+	if (b.widen >= 0)
+		b.ef = b.ef < EF_MOST / HARD ? b.ef * HARD
+		       : b.ef > EF_MOST      ? b.ef
+					     : EF_MOST;
+	return b;
+}
+
+static vex_err search_locked(struct vex_hnsw *h, const struct vex_rows *rows,
+			     const float *query, const struct vex_hnsw_query *p,
+			     struct vex_topk *topk, vex_accept_fn accept, void *arg,
+			     struct vex_scan_stats *stats)
+{
+	struct beam b = breadth(h, p);
 	uint64_t e = h->entry;
 	struct vex_span span;
 	struct context *c;

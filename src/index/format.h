@@ -32,8 +32,8 @@ struct hnsw_header {
 	uint64_t entry;
 	uint64_t nodes;
 	uint32_t cap, upper_used;
-	uint32_t widen; /* binary32: the stop rule that was calibrated */
-	uint32_t reserved;
+	uint32_t widen;  /* binary32: the stop rule that was calibrated */
+	uint32_t spread; /* binary32: how distances grow with rank; 0: not known */
 	struct hnsw_section section[HNSW_SECTIONS];
 	uint64_t sum; /* of all before */
 };

@@ -271,6 +271,8 @@ static uint32_t connect(struct vex_hnsw *h, struct context *c, uint32_t slot,
 	beam_search(h, c, entry, &b);
 	c->seen[slot >> 6] &= ~(1ull << (slot & 63));
 	nearest = c->pool.n ? c->pool.id[0] & ~EXPANDED : entry;
+	if (!level)
+		spread_learn(h, &c->pool);
 	drop_gone(h, &c->pool);
 	n = select_neighbours(h, c, c->pool.id, c->pool.dist, c->pool.n, h->m);
 	memcpy(ids, c->chosen, n * sizeof(*ids));

@@ -67,8 +67,8 @@ struct vex_hnsw {
 
 	_Atomic uint32_t upper_used; /* rows handed out */
 	_Atomic uint64_t nodes, removed;
-	_Atomic uint32_t
-	    widen; /* bits of the float; kept for the user, and in the file */
+	/* Bits of floats, also in the file: a number kept for the user; spread.c's. */
+	_Atomic uint32_t widen, spread;
 
 	/* rows of upper layers that are free again, by number of layers; under
 	 * entry_lock: */
@@ -194,6 +194,15 @@ uint32_t beam_descend(const struct vex_hnsw *h, struct context *c, uint32_t entr
 uint32_t select_neighbours(const struct vex_hnsw *h, struct context *c,
 			   const uint32_t *id, const float *dist, uint32_t n,
 			   uint32_t want);
+
+/* ---- spread.c
+ * ----------------------------------------------------------------------------- */
+
+/* Learns from what an insert has found of its neighbours, nearest first. */
+void spread_learn(struct vex_hnsw *h, const struct pool *p);
+/* How much farther than the k-th the ef-th nearest is, as a share of it, on average;
+ * below 0: not known. */
+float spread_widen(const struct vex_hnsw *h, uint32_t k, uint32_t ef);
 
 /* ---- hnsw.c
  * ----------------------------------------------------------------------------------- */

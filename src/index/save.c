@@ -79,6 +79,7 @@ vex_err vex_hnsw_save(struct vex_hnsw *h, int fd, uint32_t space, uint64_t lsn)
 		.cap = h->cap,
 		.upper_used = h->upper_used,
 		.widen = h->widen,
+		.spread = h->spread,
 	};
 	uint64_t off = HNSW_PAGE;
 	vex_err err = 0;
@@ -175,6 +176,7 @@ vex_err vex_hnsw_load(struct vex_hnsw *h, int fd, uint32_t space, uint64_t *lsn)
 	h->nodes = d.nodes;
 	h->entry = d.entry;
 	h->widen = d.widen;
+	h->spread = d.spread;
 	*lsn = d.lsn;
 	return 0;
 }

@@ -16,6 +16,8 @@ struct tail {
 	float mul, add;
 };
 
+typedef uint32_t float_bits __attribute__((may_alias));
+
 static size_t tail_at(uint32_t dim)
 {
 	return vex_sq8_stride(dim) - sizeof(struct tail);
@@ -26,20 +28,58 @@ size_t vex_sq8_stride(uint32_t dim)
 	return (dim + sizeof(struct tail) + 63) & ~(size_t)63;
 }
 
-static float max_abs(const float *v, uint32_t dim)
-{
-	float m = 0;
+/* Compiled for several CPUs, as in distance.c. */
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define CLONES
+#endif
 
-	for (uint32_t i = 0; i < dim; i++)
-		m = fabsf(v[i]) > m ? fabsf(v[i]) : m;
-	return m;
+/* Compared as whole numbers, which order as the floats do: a loop of fabsf and > is not
+ * made vector code without -ffast-math, nor is lrintf below. */
+CLONES static float max_abs(const float *v, uint32_t dim)
+{
+	const float_bits *bits = (const float_bits *)(const void *)v;
+	uint32_t m = 0;
+	float f;
+
+	for (uint32_t i = 0; i < dim; i++) {
+		uint32_t b = bits[i] & 0x7fffffffu;
+
+		m = b > m ? b : m;
+	}
+	memcpy(&f, &m, sizeof(f));
+	return f;
+}
+
+/* Whole numbers nearest to v x inv, half to even; returns the sum of their squares, below
+ * 2^28. Added to 1.5 x 2^23 a float keeps no fraction, and its low bits are the number.
+ */
+CLONES static int32_t round_all(const float *v, uint32_t dim, float inv, int8_t *out)
+{
+	int32_t squares = 0;
+
+	for (uint32_t i = 0; i < dim; i++) {
+		float x = v[i] * inv;
+		union {
+			float f;
+			int32_t i;
+		} u;
+		int32_t c;
+
+		u.f = x + 0x1.8p23f;
+		c = u.i - 0x4b400000;
+		c = c > 127 ? 127 : c < -127 ? -127 : c;
+		out[i] = (int8_t)c;
+		squares += c * c;
+	}
+	return squares;
 }
 
 /* v as whole numbers -127 .. 127 and their scale. Returns the sum of their squares. */
-static int64_t quantize(const float *v, uint32_t dim, int8_t *out, float *scale)
+static int32_t quantize(const float *v, uint32_t dim, int8_t *out, float *scale)
 {
 	float m = max_abs(v, dim), inv = 0;
-	int64_t squares = 0;
 
 	*scale = m / 127.0f;
 	if (m > 0)
@@ -47,18 +87,11 @@ static int64_t quantize(const float *v, uint32_t dim, int8_t *out, float *scale)
 	/* A denormal maximum has no reciprocal in float. */
 	if (!isfinite(inv))
 		inv = *scale = 0;
-	for (uint32_t i = 0; i < dim; i++) {
-		int c = (int)lrintf(v[i] * inv);
-
-		c = c > 127 ? 127 : c < -127 ? -127 : c;
-		out[i] = (int8_t)c;
-		squares += (int64_t)c * c;
-	}
-	return squares;
+	return round_all(v, dim, inv, out);
 }
 
 /* mul and add of a vector whose codes have that scale and sum of squares. */
-static struct tail tail_of(enum vex_metric metric, float scale, int64_t squares)
+static struct tail tail_of(enum vex_metric metric, float scale, int32_t squares)
 {
 	double norm = sqrt((double)squares) * (double)scale;
 	struct tail t = { scale, 0 };
@@ -74,7 +107,7 @@ void vex_sq8_encode(enum vex_metric metric, const float *v, uint32_t dim, uint8_
 {
 	struct tail t;
 	float scale;
-	int64_t squares;
+	int32_t squares;
 
 	memset(rec, 128, vex_sq8_stride(dim));
 	squares = quantize(v, dim, (int8_t *)rec, &scale);
@@ -106,7 +139,7 @@ void vex_sq8_query(enum vex_metric metric, const float *v, uint32_t dim, int8_t 
 		   struct vex_sq8_query *q)
 {
 	float scale;
-	int64_t squares;
+	int32_t squares;
 
 	memset(room, 0, vex_sq8_stride(dim));
 	squares = quantize(v, dim, room, &scale);

@@ -382,6 +382,56 @@ Test(hnsw, nodes_beyond_the_view)
 	field_free(&f);
 }
 
+static uint64_t cost(struct field *f, uint32_t ef, unsigned seed, double *r)
+{
+	struct vex_hnsw_query p = { .k = 10, .ef = ef, .widen = -1, .rerank = 40 };
+	struct vex_scan_stats st = { 0 };
+
+	*r = recall(f, seed, &p);
+	for (int i = 0; i < 100; i++) {
+		struct vex_topk *t;
+
+		cr_assert_eq(vex_topk_new(10, 0, INFINITY, &t), 0);
+		cr_assert_eq(vex_hnsw_search(f->h, &f->rows,
+					     row(f, (uint32_t)rand_r(&seed) % f->cap), &p,
+					     t, take, NULL, &st),
+			     0);
+		vex_topk_free(t);
+	}
+	return st.distances;
+}
+
+/* ef is turned into a distance by what inserts have learned; that goes with the file. */
+Test(hnsw, ef_trades_recall_for_distances_also_from_a_file)
+{
+	struct vex_hnsw_opts o = { VEX_COSINE, 32, 8, 100, 7 };
+	double few, many, again;
+	uint64_t cheap, dear, lsn;
+	unsigned seed = 48;
+	FILE *file = tmpfile();
+	struct field f;
+
+	field_init(&f, VEX_COSINE, 32, 8000 / SCALE, 8);
+	for (uint32_t i = 0; i < f.cap; i++) {
+		fill(&f, i, &seed);
+		put(&f, i);
+	}
+	sweep(&f);
+	cheap = cost(&f, 12, 6, &few);
+	dear = cost(&f, 150, 6, &many);
+	cr_assert_gt(many, 0.97, "recall %.3f", many);
+	cr_assert_gt(many, few);
+	cr_assert_gt(dear, cheap + cheap / 4);
+	cr_assert_eq(vex_hnsw_save(f.h, fileno(file), 1, 5), 0);
+	vex_hnsw_free(f.h);
+	cr_assert_eq(vex_hnsw_new(&o, &f.h), 0);
+	cr_assert_eq(vex_hnsw_load(f.h, fileno(file), 1, &lsn), 0);
+	cr_assert_eq(cost(&f, 150, 6, &again), dear);
+	cr_assert_eq(many, again);
+	fclose(file);
+	field_free(&f);
+}
+
 struct asked {
 	float last;
 	struct field *f;
