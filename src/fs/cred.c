@@ -20,7 +20,8 @@
  * filesystem asks for the group as well. We gave up our supplementary groups at start,
  * so it counts the fsgid alone; the caller's own groups are looked at first.
  *
- * CAP_SYS_RESOURCE goes as well: with it quotas would bind nobody.
+ * CAP_SYS_RESOURCE goes as well: with it quotas would bind nobody. And the user id alone
+ * is the caller's while content is written, for the blocks that are reserved for root.
  *
  * The umask is each thread's own (CLONE_FS unshared): it applies unless a default ACL
  * takes its place, which the backing filesystem knows.
@@ -176,8 +177,11 @@ void acting_end(struct acting *a)
 	if (!fs)
 		return;
 	a->fs = NULL;
+	if (a->pays)
+		syscall(SYS_setfsuid, fs->uid);
 	/* A thread left as somebody else would act wrongly for the next caller. */
-	if ((a->ids && !take_ids(fs->uid, fs->gid)) || caps_set(fs->base)) {
+	if ((a->ids && !take_ids(fs->uid, fs->gid)) || caps_set(fs->base) ||
+	    (a->pays && (uid_t)syscall(SYS_setfsuid, -1) != fs->uid)) {
 		vex_error("cannot become ourselves again: %s", strerror(errno));
 		abort();
 	}
@@ -203,6 +207,18 @@ vex_err acting_on_content(fuse_req_t req, struct inode *i, int fd, struct acting
 	vex_err err = acting_begin(req, keeps ? ACT_KEEP : ACT_CHANGE, a);
 	a->clears = !err && !keeps;
 	return err;
+}
+
+void acting_pays(fuse_req_t req, struct acting *a)
+{
+	struct vex_fs *fs = fs_of(req);
+	uid_t uid = fuse_req_ctx(req)->uid;
+
+	if (a->fs || !fs->privileged || uid == fs->uid)
+		return;
+	syscall(SYS_setfsuid, uid);
+	a->fs = fs;
+	a->pays = true;
 }
 
 void acting_content_end(fuse_req_t req, struct inode *i, struct acting *a)

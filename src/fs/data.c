@@ -36,6 +36,15 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	fuse_reply_data(req, &v, 0);
 }
 
+static vex_err begin_change(fuse_req_t req, struct handle *h, struct acting *as)
+{
+	vex_err err = acting_on_content(req, h->inode, h->fd, as);
+
+	if (!err)
+		acting_pays(req, as);
+	return err;
+}
+
 void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t off,
 		  struct fuse_file_info *fi)
 {
@@ -49,7 +58,7 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *in, off_t 
 		return;
 	}
 	struct fuse_bufvec out = file_buf(h->fd, fuse_buf_size(in), off);
-	ssize_t n = acting_on_content(req, h->inode, h->fd, &as);
+	ssize_t n = begin_change(req, h, &as);
 	if (!n)
 		n = fuse_buf_copy(&out, in, 0);
 	acting_content_end(req, h->inode, &as);
@@ -72,7 +81,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 		reply_err(req, -EOPNOTSUPP);
 		return;
 	}
-	vex_err err = acting_on_content(req, h->inode, h->fd, &as);
+	vex_err err = begin_change(req, h, &as);
 	if (!err && fallocate(h->fd, mode, off, len))
 		err = -errno;
 	acting_content_end(req, h->inode, &as);
@@ -109,7 +118,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 		return;
 	}
 	len = len < COPY_MAX ? len : COPY_MAX;
-	ssize_t n = acting_on_content(req, out->inode, out->fd, &as);
+	ssize_t n = begin_change(req, out, &as);
 	if (!n)
 		n = copy_file_range(in->fd, &off_in, out->fd, &off_out, len,
 				    (unsigned)flags);

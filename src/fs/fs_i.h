@@ -369,6 +369,7 @@ enum act_as {
 struct acting {
 	struct vex_fs *fs; /* NULL: nothing to undo */
 	bool ids;          /* ids were taken, too */
+	bool pays;         /* the user id alone */
 	bool clears;       /* setuid and setgid may have gone */
 };
 /* Until acting_end, this thread's file operations count as the caller's. */
@@ -377,6 +378,9 @@ vex_err acting_begin(fuse_req_t req, enum act_as how, struct acting *a) VEX_CHEC
  * with it of setuid and setgid goes as it would for the caller. */
 vex_err acting_on_content(fuse_req_t req, struct inode *i, int fd,
 			  struct acting *a) VEX_CHECKED;
+/* And the space it takes is the caller's. By descriptor only: the rights to open what
+ * the caller may not are gone. */
+void acting_pays(fuse_req_t req, struct acting *a);
 /* Ends it; the kernel hears of a mode that may have changed. */
 void acting_content_end(fuse_req_t req, struct inode *i, struct acting *a);
 /* What was seen of an inode: keeps `sxid`. */

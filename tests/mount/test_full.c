@@ -120,16 +120,40 @@ FULL(of_blocks_for_root)
 	compare(&m, of_blocks);
 }
 
-FULL(of_blocks_for_a_user)
+/* A user leaves root's part alone, and root finds it there. */
+static void reserved_for_root(const char *opts)
 {
 	struct statvfs a, b;
 
 	up_with(2000, false);
+	vm_remount(&m, opts);
 	compare_as(&m, USER, GROUP, GROUP, of_blocks);
+	for (int k = 0; k < 2; k++) {
+		const char *dir = k ? m.mnt : m.plain;
+
+		cr_assert_eq(
+		    vm_sh(
+			&m, 60,
+			"cd %s && setpriv --reuid %d --clear-groups "
+			"dd if=/dev/zero of=as-user/fill bs=64k 2>/dev/null; sync -f .; "
+			"test $(stat -f -c %%f .) -gt 300 -a $(stat -f -c %%a .) -lt 64 "
+			"&& "
+			"dd if=/dev/zero of=by-root bs=64k count=8 2>/dev/null",
+			k ? m.mnt : m.plain, USER),
+		    0, "%s", dir);
+	}
 	cr_assert(statvfs(m.store, &a) == 0 && statvfs(m.mnt, &b) == 0);
 	cr_assert(a.f_bfree == b.f_bfree && a.f_bavail == b.f_bavail);
 	cr_assert(a.f_files == b.f_files && a.f_ffree == b.f_ffree);
 	cr_assert(a.f_frsize == b.f_frsize && a.f_blocks == b.f_blocks);
+}
+FULL(of_blocks_for_a_user)
+{
+	reserved_for_root("allow_other");
+}
+FULL(of_blocks_for_a_user_by_splice)
+{
+	reserved_for_root("allow_other,passthrough=off");
 }
 
 /* A store through a mapping into a hole, on a full disk, does not get lost in silence. */
@@ -188,6 +212,9 @@ static void of_inodes(struct notes *n)
 	usleep(50000); /* the kernel forgets it a moment later */
 	CALL(n, mkdir("x", 0755));
 	fill(n, "here");
+	CALL(n, unlink("f1"));
+	usleep(50000);
+	CALL(n, mkdir("x", 0755));
 }
 FULL(of_inodes_for_root)
 {
