@@ -156,11 +156,14 @@ vex_err vex_store_pack_catalog(struct vex_store *s, uint64_t *left) VEX_CHECKED;
 void vex_store_watch(struct vex_store *s, void (*fn)(void *arg), void *arg);
 /* Number of the last change that views show. */
 uint64_t vex_store_lsn(struct vex_store *s);
-/* A number that is another one after any commit that may have touched the node: its row,
- * names, attachments or stamps. What was read of the node after asking for it holds as
- * long as it stays: the new number is there before the commit is acknowledged, or shown
- * by a view. Cheap, for any thread. */
-uint64_t vex_store_touched(const struct vex_store *s, uint64_t node);
+/*
+ * What was read of a node after a moment was taken holds as long as the node has not been
+ * touched since: no commit has changed its row, names, attachments or stamps. (It may say
+ * touched where another node was.) Of a commit that is acknowledged, or shown by a view,
+ * this tells. Cheap, for any thread.
+ */
+uint64_t vex_store_moment(const struct vex_store *s);
+bool vex_store_touched(const struct vex_store *s, uint64_t node, uint64_t moment);
 
 /* ---- changes -------------------------------------------------------------- */
 
@@ -313,6 +316,16 @@ vex_err vex_read_attaches(struct vex_reader *r, uint64_t node,
 vex_err vex_read_space(struct vex_reader *r, uint32_t space, uint64_t after,
 		       vex_err (*fn)(void *, const struct vex_attach *),
 		       void *arg) VEX_CHECKED;
+/* The same with its node and one of the node's names, in one read. -ENODATA also where
+ * there is no name. */
+struct vex_attach_file {
+	struct vex_node node;
+	uint64_t parent;
+	uint32_t name_len;
+	char name[256];
+};
+vex_err vex_read_attach_file(struct vex_reader *r, uint64_t lsn, struct vex_attach *a,
+			     struct vex_attach_file *f) VEX_CHECKED;
 /* -ENOENT. */
 vex_err vex_read_node(struct vex_reader *r, uint64_t id,
 		      struct vex_node *out) VEX_CHECKED;

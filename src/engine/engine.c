@@ -9,7 +9,7 @@
  * so the two cannot wait for each other.
  */
 #include "graph_i.h"
-#include "names_i.h"
+#include "known_i.h"
 
 #define QUEUED_MAX 4096u
 #define POOL_MIN 8u
@@ -84,6 +84,8 @@ static vex_err make_parts(struct vex_engine *e, const struct vex_engine_opts *o)
 		err = vex_pool_new(threads, QUEUED_MAX, "vexfs-scan", &e->scans);
 	if (!err)
 		err = dircache_new(&e->dircache);
+	if (!err)
+		err = knowledge_new(&e->known);
 	if (!err)
 		err = vecerrs_new(&e->vecerrs);
 	return err ? err : nodeset_new(&e->dirset);
@@ -201,6 +203,7 @@ void vex_engine_close(struct vex_engine *e)
 	if (e->store)
 		vex_store_close(e->store);
 	dircache_free(e->dircache);
+	knowledge_free(e->known);
 	if (e->vecerrs)
 		vecerrs_free(e->vecerrs);
 	nodeset_free(e->dirset);

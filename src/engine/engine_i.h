@@ -20,10 +20,11 @@
 #define ROOT_NODE 1ull
 #define NAME_SUMS 512u
 
-struct graphs;   /* graphs.c: the indexes */
-struct dircache; /* dircache.c: LRU of open directories by node */
-struct vecerrs;  /* content.c: last .vec error by node/handle, bounded */
-struct nodeset;  /* nodeset.c: hashes of the handles of all directory nodes */
+struct graphs;    /* graphs.c: the indexes */
+struct knowledge; /* known.c: what is remembered of hits */
+struct dircache;  /* dircache.c: LRU of open directories by node */
+struct vecerrs;   /* content.c: last .vec error by node/handle, bounded */
+struct nodeset;   /* nodeset.c: hashes of the handles of all directory nodes */
 
 struct vex_engine {
 	int rootfd;   /* borrowed: a real descriptor of STORE (O_RDONLY) */
@@ -49,6 +50,7 @@ struct vex_engine {
 	uint64_t index_mem;        /* 0: no cap */
 	bool index_immediate;
 	struct dircache *dircache;
+	struct knowledge *known;
 	struct vecerrs *vecerrs;
 	struct nodeset *dirset;
 	/* Renames and links between their begin and end, whose candidate names must not

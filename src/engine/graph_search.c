@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A search by graph: the rows it has not taken in yet are scanned, the rest is found by
- * traversal, both into the same hits. Where that does not fill k, because one file's rows
- * crowd the front, or where most rows were refused, the answer is thrown away and the
- * space scanned: k hits come back whenever k files deserve it, and a filter costs no
- * recall.
+ * traversal, both into the same candidates. They are more than the hits wanted, and are
+ * judged when the answer is built (hits.c), nearest first, so only k of them cost more
+ * than a distance. Where that does not fill k, because one file's rows crowd the front,
+ * or where most rows were refused, the answer is thrown away and the space scanned: k
+ * hits come back whenever k files deserve it, and a filter costs no recall.
+ *
+ * A diverse search chooses among accepted rows, so it judges while it collects.
  */
 #include "graph_i.h"
 #include "search_i.h"
@@ -23,8 +26,9 @@ static bool worth_it(const struct search *s)
 {
 	const struct vex_query *q = s->q;
 
-	return s->e->graphs && !q->exact && q->k && s->spec.index == VEX_HNSW &&
-	       s->view.live_rows / K_SHARE > s->cap && s->cap <= EF_MAX / (2 * FILTERED);
+	return s->e->graphs && !s->scans && !q->exact && q->k &&
+	       s->spec.index == VEX_HNSW && s->view.live_rows / K_SHARE > s->cap &&
+	       s->cap <= EF_MAX / (2 * FILTERED);
 }
 
 static bool filtered(const struct search *s)
@@ -54,27 +58,42 @@ static struct vex_hnsw_query params(const struct search *s, const struct graph *
 	return p;
 }
 
+/* Any row is a candidate; whose it is, is asked later. */
+static int take_any(void *arg, uint64_t slot, uint64_t *file)
+{
+	(void)arg;
+	*file = slot;
+	return 1;
+}
+
+static vex_accept_fn judge(const struct search *s)
+{
+	return s->wide ? take_any : verdict_accept;
+}
+
+/* Needs a deep stack, for BLAS. */
 static vex_err scan_pending(struct search *s, const uint64_t *bits)
 {
 	struct vex_rows rows = graph_rows(&s->view);
 	struct vex_scan_stats stats = { 0 };
 	vex_err err;
 
+	if (!s->deep)
+		return -EAGAIN;
 	rows.live = bits;
-	err = vex_flat_search(&rows, s->vectors, s->nq, s->topk, verdict_accept, s, NULL,
-			      &stats);
+	err =
+	    vex_flat_search(&rows, s->vectors, s->nq, s->topk, judge(s), s, NULL, &stats);
 	s->stats.distances += stats.distances;
 	return err;
 }
 
-static vex_err traverse(struct search *s, struct graph *g)
+static vex_err traverse(struct search *s, struct graph *g, const struct vex_hnsw_query *p)
 {
 	struct vex_rows rows = graph_rows(&s->view);
-	struct vex_hnsw_query p = params(s, g);
 
 	for (size_t i = 0; i < s->nq; i++) {
-		vex_err err = vex_hnsw_search(g->h, &rows, s->vectors + i * rows.dim, &p,
-					      s->topk[i], verdict_accept, s, &s->stats);
+		vex_err err = vex_hnsw_search(g->h, &rows, s->vectors + i * rows.dim, p,
+					      s->topk[i], judge(s), s, &s->stats);
 
 		if (err)
 			return err;
@@ -91,35 +110,58 @@ static bool all_full(const struct search *s)
 }
 
 /* What the graph lacks is scanned; *enough false where that is most of the space. */
-static vex_err add_pending(struct search *s, struct graph *g, bool *enough)
+static vex_err add_pending(struct search *s, struct graph *g, uint64_t *pending,
+			   bool *enough)
 {
-	uint64_t words = (s->view.slots + 63) / 64, pending;
+	uint64_t words = (s->view.slots + 63) / 64;
 
 	*enough = true;
+	*pending = 0;
 	/* It stands where the view does, or later: it lacks nothing. */
 	if (atomic_load(&g->lsn) >= s->view.changed)
 		return 0;
 	AUTO_FREE uint64_t *bits = malloc((words ? words : 1) * sizeof(*bits));
 	if (!bits)
 		return -ENOMEM;
-	pending = graph_pending(g, &s->view, bits);
-	*enough = pending <= s->view.live_rows / PENDING_SHARE;
-	return *enough && pending ? scan_pending(s, bits) : 0;
+	*pending = graph_pending(g, &s->view, bits);
+	*enough = *pending <= s->view.live_rows / PENDING_SHARE;
+	return *enough && *pending ? scan_pending(s, bits) : 0;
 }
 
+/* Nodes of rows that are gone lead on until they are swept out, and stand among the
+ * nearest: as when a file's vector is replaced by one much like it. */
+static uint32_t gone_near(const struct search *s, const struct graph *g, uint64_t pending)
+{
+	uint64_t nodes = vex_hnsw_nodes(g->h) + vex_hnsw_removed(g->h);
+	uint64_t live = s->view.live_rows - pending;
+
+	return (uint32_t)(nodes > live ? vex_min64(nodes - live, s->cap / 2 + 4) : 0);
+}
+
+/* Candidates are counted when they are judged. */
 static bool accepted_enough(const struct search *s)
 {
+	if (s->wide)
+		return true;
 	return s->stats.refused <= (uint64_t)REFUSED_MAX * s->cap * s->nq;
 }
 
 static vex_err by_graph(struct search *s, struct graph *g, bool *done)
 {
+	struct vex_hnsw_query p = params(s, g);
+	uint64_t pending;
 	bool enough;
-	vex_err err = add_pending(s, g, &enough);
+	vex_err err;
 
+	s->wide = !s->q->mmr;
+	err = s->wide ? search_topks(s, p.rerank, 0)
+		      : search_topks(s, s->cap, s->q->per_file);
+	if (!err)
+		err = add_pending(s, g, &pending, &enough);
 	if (err || !enough)
 		return err;
-	err = traverse(s, g);
+	p.k += gone_near(s, g, pending);
+	err = traverse(s, g, &p);
 	*done = !err && all_full(s) && accepted_enough(s);
 	return err;
 }

@@ -1,17 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The answer: sorted rows become hits with the file's present path. Each is verified
- * once more here, whatever the pass has asked before: the file is opened by its name,
- * the row's checksum computed. Files are looked up once however many of their rows are
- * hits. Texts go into one buffer, which may move while it grows: until the end hits
+ * The answer: rows found become hits with the file's present path. Each is verified here,
+ * whatever was asked before: the file is found by its name, the row's checksum computed.
+ * For one that was a hit before, what is remembered of it says where to look (seat.c);
+ * for others the catalog does, which needs a deep stack: on a small one the builder stops
+ * there and goes on on a scan thread. Files are looked up once however many of their rows
+ * are hits. Texts go into one buffer, which may move while it grows: until the end hits
  * hold offsets.
+ *
+ * What a scan found has been accepted before, and a hit that falls away here is missed
+ * (search.c). What the graph found are candidates: they are judged here, nearest first,
+ * until k are accepted, so each is looked at once.
  */
 #include "search_i.h"
+
+/* With so many refused for each hit wanted, a graph may have missed accepted ones. */
+#define REFUSED_MAX 2u
 
 /* A file among the hits. */
 struct file_at {
 	uint64_t node;
-	bool there;
+	bool there;            /* and the caller may have it */
+	uint32_t query, taken; /* hits of the query of that number */
 	size_t path;
 	uint32_t path_len;
 	uint32_t dir_len; /* of the path, with its slash, where by_parent names it */
@@ -27,12 +37,18 @@ struct builder {
 	struct memo by_parent; /* the first of each directory; index into files */
 	size_t *texts;         /* of each hit: path, key */
 	size_t cap;
+	/* Where it is: */
+	size_t query, at, n;        /* of topk; of its hits */
+	const struct vex_hit *hits; /* NULL: not begun */
+	struct vex_hit *chosen;     /* by mmr; owned */
+	size_t accepted, refused;   /* of the query */
 };
 
 static void builder_free(struct builder *b)
 {
 	free(b->files);
 	free(b->texts);
+	free(b->chosen);
 	memo_free(&b->by_node);
 	memo_free(&b->by_parent);
 }
@@ -43,7 +59,7 @@ static vex_err text_error(vex_err err)
 }
 
 /* A path whose directory had a hit before begins as that one's did. */
-static bool known_dir(struct builder *b, uint64_t parent, struct vex_buf *out)
+static bool dir_of_other(struct builder *b, uint64_t parent, struct vex_buf *out)
 {
 	int at = memo_get(&b->by_parent, 0, parent);
 	struct file_at *f;
@@ -66,7 +82,7 @@ static vex_err add_path(struct builder *b, struct file_at *f, const struct place
 
 	if (!p->parent || !*p->name)
 		return place_path(b->s->e, p->dirfd, p->name, out);
-	if (!known_dir(b, p->parent, out)) {
+	if (!dir_of_other(b, p->parent, out)) {
 		err = place_dir_path(b->s->e, p->dirfd, out);
 		if (err || out->err)
 			return err;
@@ -79,6 +95,19 @@ static vex_err add_path(struct builder *b, struct file_at *f, const struct place
 	return 0;
 }
 
+static vex_err path_done(struct builder *b, struct file_at *f)
+{
+	struct vex_buf *text = &b->res->text;
+
+	/* The root itself has a name too, one that a shell can use. */
+	if (text->len == f->path)
+		vex_buf_add(text, ".", 1);
+	f->path_len = (uint32_t)(text->len - f->path);
+	vex_buf_add(text, "", 1);
+	return text_error(text->err);
+}
+
+/* [deep] Step by step, for what is not where it is known to have been. */
 static vex_err locate(struct builder *b, struct file_at *f)
 {
 	AUTO_PLACE struct place p = PLACE_INIT;
@@ -92,47 +121,92 @@ static vex_err locate(struct builder *b, struct file_at *f)
 		err = place_of(s->e, s->r, &n, &p);
 	if (err)
 		return err;
-	f->path = b->res->text.len;
 	err = add_path(b, f, &p);
 	if (b->res->text.err)
 		return text_error(b->res->text.err);
+	if (!err)
+		err = path_done(b, f);
 	if (err)
 		return err;
-	/* The root itself has a name too, one that a shell can use. */
-	if (b->res->text.len == f->path)
-		vex_buf_add(&b->res->text, ".", 1);
-	f->path_len = (uint32_t)(b->res->text.len - f->path);
-	vex_buf_add(&b->res->text, "", 1);
 	f->st = p.st;
 	f->there = true;
-	return text_error(b->res->text.err);
+	return 0;
 }
 
-static vex_err file_of(struct builder *b, uint64_t node, struct file_at **out)
+/* [deep] */
+static vex_err judge(struct builder *b, struct file_at *f)
 {
-	int at = memo_get(&b->by_node, 0, node);
+	int yes = b->s->wide ? verdict_node(b->s, f->node) : 1;
+
+	return yes > 0 ? locate(b, f) : yes;
+}
+
+/* Where it is known to have been: -EAGAIN where that does not settle it. */
+static vex_err find_known(struct builder *b, struct file_at *f, uint64_t lsn,
+			  struct known *k)
+{
+	struct vex_buf *text = &b->res->text;
+	struct search *s = b->s;
+	int yes;
 	vex_err err;
 
-	if (at >= 0) {
-		*out = &b->files[at];
-		return 0;
-	}
-	if (b->nfiles == b->capfiles) {
-		size_t cap = b->capfiles ? b->capfiles * 2 : 16;
-		struct file_at *v = reallocarray(b->files, cap, sizeof(*v));
+	if (s->under || s->where || s->eager)
+		return -EAGAIN;
+	err = seat_find(s, lsn, k, text, &f->st);
+	if (err)
+		return text_error(err);
+	f->path_len = (uint32_t)(text->len - f->path - 1);
+	yes = s->wide ? seat_may(s, k, text->data + f->path, &f->st) : 1;
+	if (yes < 0)
+		text->len = f->path;
+	f->there = yes > 0;
+	return yes < 0 ? yes : 0;
+}
 
-		if (!v)
-			return -ENOMEM;
-		b->files = v;
-		b->capfiles = cap;
-	}
-	*out = &b->files[b->nfiles];
-	memset(*out, 0, sizeof(**out));
-	(*out)->node = node;
-	err = locate(b, *out);
-	if (err == -ENOMEM || err == -EMFILE || err == -ENFILE)
+static bool fatal(vex_err err)
+{
+	return err == -ENOMEM || err == -EMFILE || err == -ENFILE || err == -EAGAIN;
+}
+
+static vex_err room_for_file(struct builder *b)
+{
+	size_t cap = b->capfiles ? b->capfiles * 2 : 16;
+	struct file_at *v;
+
+	if (b->nfiles < b->capfiles)
+		return 0;
+	v = reallocarray(b->files, cap, sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	b->files = v;
+	b->capfiles = cap;
+	return 0;
+}
+
+static struct file_at *seen(struct builder *b, uint64_t node)
+{
+	int at = memo_get(&b->by_node, 0, node);
+
+	return at >= 0 ? &b->files[at] : NULL;
+}
+
+/* k: what is known of attachment *a, or NULL. */
+static vex_err file_of(struct builder *b, struct known *k, const struct vex_attach *a,
+		       struct file_at **out)
+{
+	vex_err err = room_for_file(b);
+	struct file_at *f;
+
+	if (err)
 		return err;
-	memo_put(&b->by_node, 0, node, (int)b->nfiles++);
+	f = *out = &b->files[b->nfiles];
+	*f = (struct file_at){ .node = a->node, .path = b->res->text.len };
+	err = k ? find_known(b, f, a->lsn, k) : -EAGAIN;
+	if (err == -EAGAIN && b->s->r)
+		err = judge(b, f);
+	if (fatal(err))
+		return err;
+	memo_put(&b->by_node, 0, a->node, (int)b->nfiles++);
 	return 0;
 }
 
@@ -156,16 +230,14 @@ static vex_err grow(struct builder *b)
 	return 0;
 }
 
-static vex_err add_hit(struct builder *b, const struct vex_hit *h, size_t query,
+static vex_err add_hit(struct builder *b, const struct vex_hit *h, uint32_t row,
 		       const struct file_at *f, const struct vex_attach *a)
 {
 	struct vex_result *res = b->res;
-	struct vex_slot vs;
 	vex_err err = grow(b);
 
 	if (err)
 		return err;
-	vex_view_slot(&b->s->view, h->slot, &vs);
 	b->texts[2 * res->n] = f->path;
 	b->texts[2 * res->n + 1] = res->text.len;
 	vex_buf_add(&res->text, a->key, a->key_len);
@@ -173,8 +245,8 @@ static vex_err add_hit(struct builder *b, const struct vex_hit *h, size_t query,
 	res->hits[res->n++] = (struct vex_found){
 		.path_len = f->path_len,
 		.key_len = a->key_len,
-		.query = (uint32_t)query,
-		.row = vs.row,
+		.query = (uint32_t)b->query,
+		.row = row,
 		.distance = h->distance,
 		.ino = f->st.st_ino,
 		.stale = stamp_stale(&a->stamp, &f->st),
@@ -182,45 +254,141 @@ static vex_err add_hit(struct builder *b, const struct vex_hit *h, size_t query,
 	return text_error(res->text.err);
 }
 
-static vex_err one_hit(struct builder *b, const struct vex_hit *h, size_t query)
+/* The attachment of a row that is to be a hit, as verdict_slot: by what is remembered, or
+ * by the catalog: -EAGAIN where it cannot be asked. *known: *k is filled, too. */
+static int attachment_of(struct builder *b, uint64_t slot, const struct vex_slot *vs,
+			 struct known *k, struct vex_attach *a, bool *known)
 {
-	AUTO_ATTACH struct vex_attach a = { 0 };
+	struct search *s = b->s;
+
+	*known = known_get(s->e->known, vs->lsn, k) &&
+		 !vex_store_touched(s->e->store, vs->node, k->moment);
+	if (*known)
+		seat_attachment(s, k, vs, a);
+	else if (!s->r)
+		return -EAGAIN;
+	else
+		*known = !seat_read(s, vs->lsn, a, k);
+	return *known ? verdict_row(s, slot, vs, a) : verdict_slot(s, slot, a);
+}
+
+/* Whether its file has its share of the query's hits: a candidate then, not a hit. */
+static bool crowded(const struct builder *b, const struct file_at *f)
+{
+	uint32_t share = b->s->q->per_file;
+
+	return b->s->wide && share && f->query == b->query && f->taken >= share;
+}
+
+static void count_taken(struct builder *b, struct file_at *f)
+{
+	if (f->query != b->query)
+		f->taken = 0;
+	f->query = (uint32_t)b->query;
+	f->taken++;
+}
+
+/* 1: a hit; 0: none, or passed over (*skipped). */
+static int try_hit(struct builder *b, const struct vex_hit *h, bool *skipped)
+{
 	struct search *s = b->s;
 	struct file_at *f;
-	int yes = verdict_slot(s, h->slot, &a);
+	struct vex_slot vs;
+	struct vex_attach a;
+	struct known k;
+	bool known;
 	vex_err err;
+	int yes;
 
-	if (yes < 0)
+	vex_view_slot(&s->view, h->slot, &vs);
+	*skipped = s->wide && verdict_excluded(s, vs.node);
+	f = seen(b, vs.node);
+	*skipped |= f && crowded(b, f);
+	if (*skipped)
+		return 0;
+	yes = attachment_of(b, h->slot, &vs, &k, &a, &known);
+	if (yes <= 0)
 		return yes;
-	if (yes) {
-		err = file_of(b, a.node, &f);
-		if (err)
-			return err;
-		if (f->there)
-			return add_hit(b, h, query, f, &a);
+	err = f ? 0 : file_of(b, known ? &k : NULL, &a, &f);
+	if (err || !f->there || (s->q->fresh && stamp_stale(&a.stamp, &f->st)))
+		return err;
+	count_taken(b, f);
+	if (b->accepted++ < s->q->offset)
+		return 1;
+	err = add_hit(b, h, vs.row, f, &a);
+	return err ? err : 1;
+}
+
+/* The hits of one query, from where it stopped; those a scan accepted are counted from
+ * the offset on. */
+static vex_err build_query(struct builder *b)
+{
+	struct search *s = b->s;
+
+	for (; b->at < b->n && b->accepted < s->cap && !s->missed; b->at++) {
+		bool skipped;
+		int yes = try_hit(b, &b->hits[b->at], &skipped);
+
+		if (yes < 0)
+			return yes;
+		b->refused += !yes && !skipped;
+		s->missed |= !yes && !s->wide && !s->eager;
 	}
-	s->missed |= !s->eager;
+	if (s->wide && (b->accepted < s->cap || b->refused > REFUSED_MAX * s->cap))
+		return -ENODATA;
 	return 0;
 }
 
-static vex_err build(struct builder *b)
+static vex_err begin_query(struct builder *b)
 {
 	struct search *s = b->s;
 	vex_err err = 0;
 
-	for (size_t t = 0; !err && t < s->ntopk; t++) {
-		AUTO_FREE struct vex_hit *chosen = NULL;
-		size_t n;
-		const struct vex_hit *h = vex_topk_sorted(s->topk[t], &n);
-
-		b->res->truncated |= !s->q->k && n == s->cap;
-		if (s->q->mmr) {
-			err = mmr_order(s, h, &n, &chosen);
-			h = chosen;
-		}
-		for (size_t i = s->q->offset; !err && i < n && !s->missed; i++)
-			err = one_hit(b, &h[i], t);
+	b->hits = vex_topk_sorted(s->topk[b->query], &b->n);
+	b->res->truncated |= !s->q->k && b->n == s->cap;
+	if (s->q->mmr) {
+		free(take_ptr(&b->chosen));
+		err = mmr_order(s, b->hits, &b->n, &b->chosen);
+		b->hits = b->chosen;
 	}
+	b->at = s->wide ? 0 : vex_min64(s->q->offset, b->n);
+	b->accepted = b->at;
+	b->refused = 0;
+	return err;
+}
+
+/* Goes on where it stopped. -EAGAIN: on a deep stack, with a reader. */
+static vex_err build(struct builder *b)
+{
+	struct search *s = b->s;
+
+	for (; b->query < s->ntopk && !s->missed; b->query++) {
+		vex_err err = b->hits ? 0 : begin_query(b);
+
+		if (!err)
+			err = build_query(b);
+		if (err)
+			return err;
+		b->hits = NULL;
+	}
+	return 0;
+}
+
+/* [deep] The moment comes first: what is learned holds from then on. */
+static vex_err build_deep(void *arg)
+{
+	struct builder *b = arg;
+	struct search *s = b->s;
+	vex_err err = 0;
+
+	s->moment = vex_store_moment(s->e->store);
+	if (!s->r)
+		err = vex_reader_get(s->e->store, &s->r);
+	if (err)
+		return err;
+	vex_reader_begin(s->r);
+	err = build(b);
+	vex_reader_end(s->r);
 	return err;
 }
 
@@ -235,12 +403,15 @@ static void settle_texts(struct builder *b)
 vex_err hits_build(struct search *s)
 {
 	struct builder b = { .s = s, .res = calloc(1, sizeof(*b.res)) };
-	vex_err err;
+	vex_err err = b.res ? 0 : -ENOMEM;
 
-	vex_reader_begin(s->r);
-	err = b.res ? build(&b) : -ENOMEM;
-	vex_reader_end(s->r);
-
+	if (!err && s->r) {
+		err = build_deep(&b);
+	} else if (!err) {
+		err = build(&b);
+		if (err == -EAGAIN)
+			err = vex_pool_call(s->e->scans, build_deep, &b);
+	}
 	if (!err)
 		settle_texts(&b);
 	builder_free(&b);

@@ -10,10 +10,17 @@
  * in, so k hits come back whenever k files deserve it. The first pass is nearly always
  * the only one.
  *
- * Runs on the engine's scan threads: a long search delays searches, not changes.
+ * What the graph finds is verified row by row before it is taken, so there is no second
+ * pass after it.
+ *
+ * Runs on the engine's scan threads: a long search delays searches, not changes. A short
+ * one begins where it was asked, and goes to them when it needs the catalog or a scan.
  */
 #include "graph_i.h"
 #include "search_i.h"
+
+#define QUICK_QUERIES 4u
+#define QUICK_K 100u
 
 static void topks_free(struct search *s)
 {
@@ -48,8 +55,7 @@ static void search_free(struct search *s)
 	memo_free(&s->parents);
 }
 
-/* One set of hits a query; one for all where the queries are one. */
-static vex_err topks_new(struct search *s)
+vex_err search_topks(struct search *s, uint32_t cap, uint32_t per_file)
 {
 	size_t n = s->one ? 1 : s->nq;
 
@@ -57,8 +63,8 @@ static vex_err topks_new(struct search *s)
 	if (!s->topk)
 		return -ENOMEM;
 	for (; s->ntopk < n; s->ntopk++) {
-		vex_err err = vex_topk_new(s->cap, s->q->per_file, s->q->max_distance,
-					   &s->topk[s->ntopk]);
+		vex_err err =
+		    vex_topk_new(cap, per_file, s->q->max_distance, &s->topk[s->ntopk]);
 
 		if (err)
 			return err;
@@ -79,21 +85,34 @@ static vex_err scan(struct search *s)
 	return err;
 }
 
-/* By the graph where there is one and it can fill the answer, else by a scan. */
+static vex_err by_scan(struct search *s)
+{
+	vex_err err;
+
+	topks_free(s);
+	s->wide = false;
+	s->plan = "exact";
+	err = search_topks(s, s->cap, s->q->per_file);
+	if (!err)
+		err = scan(s);
+	return err ? err : hits_build(s);
+}
+
+/* By the graph where there is one and it can fill the answer, else by a scan, for which
+ * a small stack is none. */
 static vex_err find(struct search *s)
 {
 	bool done = false;
-	vex_err err = topks_new(s);
+	vex_err err;
 
-	if (!err)
-		err = graph_search(s, &done);
 	s->plan = "graph";
-	if (err || done)
+	err = graph_search(s, &done);
+	if (!err && done)
+		err = hits_build(s);
+	if (err != -ENODATA && (err || done))
 		return err;
-	topks_free(s);
-	s->plan = "exact";
-	err = topks_new(s);
-	return err ? err : scan(s);
+	s->scans = true;
+	return s->deep ? by_scan(s) : -EAGAIN;
 }
 
 static vex_err pass(struct search *s)
@@ -103,8 +122,7 @@ static vex_err pass(struct search *s)
 	if (err)
 		return err;
 	s->viewed = true;
-	err = find(s);
-	return err ? err : hits_build(s);
+	return find(s);
 }
 
 static void finish(struct search *s, uint64_t start)
@@ -124,8 +142,11 @@ static void finish(struct search *s, uint64_t start)
 vex_err search_run(struct search *s, struct vex_result **out)
 {
 	uint64_t start = vex_now_mono();
-	vex_err err = vex_reader_get(s->e->store, &s->r);
+	vex_err err;
 
+	s->deep = true;
+	s->moment = vex_store_moment(s->e->store);
+	err = vex_reader_get(s->e->store, &s->r);
 	if (!err)
 		err = query_prepare(s);
 	if (!err)
@@ -159,15 +180,54 @@ static vex_err run(void *arg)
 	return search_run(&j->s, &j->res);
 }
 
+/* ---- where it was asked -------------------------------------------------------------
+ */
+
+/* Few queries, by the graph, of files that were hits before: nothing in that needs a deep
+ * stack, and it takes less time than waking another thread would, twice. */
+static bool quick(const struct vex_query *q)
+{
+	return q->nq <= QUICK_QUERIES && q->vectors && q->k && q->k <= QUICK_K &&
+	       q->space && *q->space && !q->like && !q->unlike && !q->exact && !q->mmr &&
+	       !(q->under && *q->under) && !(q->where && *q->where);
+}
+
+/* -EAGAIN: on a scan thread after all. */
+static vex_err run_quick(struct search *s, struct vex_result **out)
+{
+	uint64_t start = vex_now_mono();
+	vex_err err = query_prepare(s);
+
+	if (!err)
+		err = pass(s);
+	if (!err && s->missed)
+		err = -EAGAIN;
+	if (!err) {
+		finish(s, start);
+		*out = s->res;
+	}
+	search_free(s);
+	return err;
+}
+
 vex_err vex_engine_search(struct vex_engine *e, const struct vex_query *q,
 			  struct vex_result **out, struct vex_problem *problem)
 {
 	struct search_job j = { .s = { .e = e, .q = q, .problem = problem } };
-	vex_err err;
+	bool scans = false;
+	vex_err err = -EAGAIN;
 
 	if (problem)
 		problem->text[0] = '\0';
-	err = vex_pool_call(e->scans, run, &j);
+	if (quick(q)) {
+		err = run_quick(&j.s, &j.res);
+		scans = j.s.scans;
+	}
+	if (err == -EAGAIN) {
+		j.s =
+		    (struct search){ .e = e, .q = q, .problem = problem, .scans = scans };
+		err = vex_pool_call(e->scans, run, &j);
+	}
 	if (err && problem && !problem->text[0])
 		search_say(&j.s, "%s", strerror(-err));
 	if (!err)

@@ -8,13 +8,15 @@
 #define VEXFS_SEARCH_I_H
 
 #include <math.h>
-#include "names_i.h"
+#include "known_i.h"
 
 struct search {
 	struct vex_engine *e;
 	const struct vex_query *q;
 	struct vex_problem *problem; /* may be NULL */
-	struct vex_reader *r;
+	bool deep;                   /* runs on a deep stack as a whole */
+	struct vex_reader *r; /* NULL: on a small stack, where the catalog is not asked */
+	uint64_t moment;      /* before what is read of it now */
 
 	/* query.c: */
 	struct vex_space *space;
@@ -41,6 +43,8 @@ struct search {
 	bool viewed;
 	bool eager;  /* decide everything before a row is let in */
 	bool missed; /* a hit of a pass that was not eager fell away */
+	bool scans;  /* by scan alone: the graph has not filled the answer */
+	bool wide;   /* the sets hold candidates, more than k, not accepted yet */
 	struct vex_topk **topk;
 	size_t ntopk;
 	struct vex_scan_stats stats;
@@ -65,8 +69,29 @@ vex_err query_unlike(struct search *s) VEX_CHECKED;
 
 /* [deep] 1: may be a hit, 0: not, or an error that ends the search. */
 int verdict_node(struct search *s, uint64_t node);
+/* Never a hit of this search. */
+bool verdict_excluded(const struct search *s, uint64_t node);
+/* Whether a slot of the view, with that record, is of the attachment, and intact: 1, 0.
+ */
+int verdict_row(struct search *s, uint64_t slot, const struct vex_slot *vs,
+		const struct vex_attach *a);
 /* [deep] The attachment a slot of the view belongs to: 1; 0: gone or damaged. */
 int verdict_slot(struct search *s, uint64_t slot, struct vex_attach *a);
+
+/* seat.c: where the file of the attachment of that number is now: its path, with a NUL,
+ * appended to out. -EAGAIN: not as it is known. */
+vex_err seat_find(struct search *s, uint64_t lsn, struct known *k, struct vex_buf *out,
+		  struct stat *st) VEX_CHECKED;
+/* Whether the caller may read it: 1, 0; -EAGAIN: cannot be told here. Not for searches
+ * below a directory. */
+int seat_may(struct search *s, const struct known *k, const char *path,
+	     const struct stat *st) VEX_CHECKED;
+/* [deep] What the catalog knows. -ENODATA: not enough for seat_find. */
+vex_err seat_read(struct search *s, uint64_t lsn, struct vex_attach *a,
+		  struct known *k) VEX_CHECKED;
+/* The attachment a slot's record is of, with what is known of it; without its slot. */
+void seat_attachment(const struct search *s, const struct known *k,
+		     const struct vex_slot *vs, struct vex_attach *a);
 /* [deep] where.c: makes s->where of the query's, -EINVAL; frees it; whether the file
  * there matches: 1, 0, or an error that ends the search. */
 vex_err where_prepare(struct search *s) VEX_CHECKED;
@@ -85,12 +110,15 @@ void search_count(const struct search *s, uint64_t ns, vex_err err);
 vex_err mmr_order(const struct search *s, const struct vex_hit *pool, size_t *n,
 		  struct vex_hit **out) VEX_CHECKED;
 
-/* [deep] The answer of a pass. In one that was not eager, stops at the first hit that
- * falls away, with s->missed. */
+/* search.c: one set of hits a query; one for all where the queries are one. */
+vex_err search_topks(struct search *s, uint32_t cap, uint32_t per_file) VEX_CHECKED;
+
+/* The answer of a pass. In one that was not eager, stops at the first hit that falls
+ * away, with s->missed. -ENODATA: the candidates were too few. */
 vex_err hits_build(struct search *s) VEX_CHECKED;
 
-/* [deep] By the graph, into s->topk: *done false where the space has to be scanned after
- * all (what is in the sets then is thrown away). */
+/* By the graph, into s->topk: *done false where the space has to be scanned after all
+ * (what is in the sets then is thrown away). -EAGAIN: not on a small stack. */
 vex_err graph_search(struct search *s, bool *done) VEX_CHECKED;
 
 /* [deep] Runs a search whose fields e, q, problem, like_node are set. */

@@ -129,12 +129,17 @@ static int decide(struct search *s, uint64_t node)
 	return yes > 0 && s->where ? where_test(s, &p) : yes;
 }
 
+bool verdict_excluded(const struct search *s, uint64_t node)
+{
+	return !node || node == s->q->skip_node || node == s->like_node ||
+	       node == s->unlike_node;
+}
+
 int verdict_node(struct search *s, uint64_t node)
 {
 	int yes;
 
-	if (!node || node == s->q->skip_node || node == s->like_node ||
-	    node == s->unlike_node)
+	if (verdict_excluded(s, node))
 		return 0;
 	if (!s->eager && !s->under && !s->where && !s->q->cred->uid)
 		return 1;
@@ -150,6 +155,19 @@ int verdict_node(struct search *s, uint64_t node)
 /* ---- a row
  * ------------------------------------------------------------------------------- */
 
+int verdict_row(struct search *s, uint64_t slot, const struct vex_slot *vs,
+		const struct vex_attach *a)
+{
+	vex_err err;
+
+	/* Not by slot: one that was moved since (vex_space_pack) is in the view still. */
+	if (a->node != vs->node || a->space != vex_space_id(s->space) ||
+	    vs->row >= a->rows)
+		return 0;
+	err = vex_view_verify(&s->view, slot, a);
+	return err ? fatal(err) ? err : 0 : 1;
+}
+
 int verdict_slot(struct search *s, uint64_t slot, struct vex_attach *a)
 {
 	struct vex_slot vs;
@@ -159,11 +177,7 @@ int verdict_slot(struct search *s, uint64_t slot, struct vex_attach *a)
 	err = vex_read_attach_lsn(s->r, vs.lsn, a);
 	if (err)
 		return fatal(err) ? err : 0;
-	/* Not by slot: one that was moved since (vex_space_pack) is in the view still. */
-	if (a->node != vs.node || a->space != vex_space_id(s->space) || vs.row >= a->rows)
-		return 0;
-	err = vex_view_verify(&s->view, slot, a);
-	return err ? fatal(err) ? err : 0 : 1;
+	return verdict_row(s, slot, &vs, a);
 }
 
 static int is_fresh(struct search *s, const struct vex_attach *a)

@@ -263,22 +263,23 @@ static void get_fh(sqlite3_stmt *st, int col, struct vex_fh *fh)
 	memcpy(fh->bytes, p + 4, fh->len);
 }
 
-static void get_node(struct vex_reader *r, sqlite3_stmt *st, struct vex_node *n)
+/* From column `at` on. */
+static void get_node(struct vex_reader *r, sqlite3_stmt *st, int at, struct vex_node *n)
 {
-	const void *mark = sqlite3_column_blob(st, 3);
+	const void *mark = sqlite3_column_blob(st, at + 3);
 
 	memset(n, 0, sizeof(*n));
-	n->id = sql_u64(st, 0);
-	n->state = sql_u8(st, 1);
-	n->is_dir = sqlite3_column_int(st, 2) != 0;
-	n->has_mark = mark && sqlite3_column_bytes(st, 3) == (int)VEX_MARK_LEN;
+	n->id = sql_u64(st, at);
+	n->state = sql_u8(st, at + 1);
+	n->is_dir = sqlite3_column_int(st, at + 2) != 0;
+	n->has_mark = mark && sqlite3_column_bytes(st, at + 3) == (int)VEX_MARK_LEN;
 	if (n->has_mark)
 		memcpy(n->mark, mark, VEX_MARK_LEN);
-	get_fh(st, 4, &n->fh);
-	n->fh_old = sql_u64(st, 5) != r->s->fh_gen;
-	n->ino = sql_u64(st, 6);
-	n->size = sqlite3_column_int64(st, 7);
-	n->mtime_ns = sqlite3_column_int64(st, 8);
+	get_fh(st, at + 4, &n->fh);
+	n->fh_old = sql_u64(st, at + 5) != r->s->fh_gen;
+	n->ino = sql_u64(st, at + 6);
+	n->size = sqlite3_column_int64(st, at + 7);
+	n->mtime_ns = sqlite3_column_int64(st, at + 8);
 }
 
 static vex_err one_node(struct vex_reader *r, enum sql_id id, sqlite3_stmt *st,
@@ -287,7 +288,7 @@ static vex_err one_node(struct vex_reader *r, enum sql_id id, sqlite3_stmt *st,
 	int more = sql_next(st);
 
 	if (more == 1)
-		get_node(r, st, out);
+		get_node(r, st, 0, out);
 	sql_end(&r->q, id, st);
 	return more == 1 ? 0 : more ? read_err(more) : -ENOENT;
 }
@@ -339,6 +340,40 @@ vex_err vex_read_names(struct vex_reader *r, uint64_t node,
 	}
 	sql_end(&r->q, SQL_NAME_OF, st);
 	return err ? err : read_err(more);
+}
+
+static bool get_name(sqlite3_stmt *st, int at, struct vex_attach_file *f)
+{
+	uint32_t len = (uint32_t)sqlite3_column_bytes(st, at + 1);
+
+	f->parent = sql_u64(st, at);
+	if (!len || len >= sizeof(f->name))
+		return false;
+	memcpy(f->name, sqlite3_column_blob(st, at + 1), len);
+	f->name[len] = 0;
+	f->name_len = len;
+	return true;
+}
+
+vex_err vex_read_attach_file(struct vex_reader *r, uint64_t lsn, struct vex_attach *a,
+			     struct vex_attach_file *f)
+{
+	sqlite3_stmt *st;
+	vex_err err = sql_start(&r->q, SQL_HIT, &st, "i", lsn);
+	int more;
+
+	if (err)
+		return read_err(err);
+	more = sql_next(st);
+	err = more == 1 ? 0 : more ? read_err(more) : -ENODATA;
+	if (!err) {
+		get_attach(st, a);
+		get_node(r, st, 10, &f->node);
+		if (!space_is_live(r->s, a->space) || !get_name(st, 19, f))
+			err = -ENODATA;
+	}
+	sql_end(&r->q, SQL_HIT, st);
+	return err;
 }
 
 static vex_err each_id(struct vex_reader *r, enum sql_id id, sqlite3_stmt *st,

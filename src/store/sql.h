@@ -62,6 +62,10 @@
 	X(ATTACH_GET, "SELECT " ATTACH_COLS ",text FROM attach "                         \
 		      "WHERE node=?1 AND space=?2 AND key=?3")                           \
 	X(ATTACH_LSN, "SELECT " ATTACH_COLS ",text FROM attach WHERE lsn=?1")            \
+	X(HIT, "SELECT a.lsn,a.node,a.space,a.slot,a.rows,a.form,a.st_size,a.st_mtime,"  \
+	       "a.st_open,a.key,n.id,n.state,n.is_dir,n.mark,n.fh,n.fh_gen,n.ino,n.size," \
+	       "n.mtime,m.parent,m.name FROM attach a JOIN node n ON n.id=a.node "       \
+	       "JOIN name m ON m.node=a.node WHERE a.lsn=?1 LIMIT 1")                    \
 	X(ATTACH_NODE, "SELECT " ATTACH_COLS " FROM attach WHERE node=?1 "               \
 		       "ORDER BY space,key")                                             \
 	X(ATTACH_SPACE, "SELECT " ATTACH_COLS " FROM attach WHERE lsn>?2 AND space=?1 "  \

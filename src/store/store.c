@@ -214,22 +214,33 @@ static uint64_t size_at(int dirfd, const char *name)
 
 static uint64_t stripe(uint64_t node)
 {
-	return (node * 0x9e3779b97f4a7c15ull) >> 32 & (TOUCHED - 1);
+	return (node * 0x9e3779b97f4a7c15ull) >> 48 & (TOUCHED - 1);
 }
 
-uint64_t vex_store_touched(const struct vex_store *s, uint64_t node)
+uint64_t vex_store_moment(const struct vex_store *s)
 {
-	return atomic_load(&s->touched[stripe(node)]);
+	return atomic_load(&s->moment);
 }
 
-void touch_nodes(struct vex_store *s, const struct request *r)
+bool vex_store_touched(const struct vex_store *s, uint64_t node, uint64_t moment)
 {
-	for (size_t i = 0; i < r->n; i++) {
-		uint64_t node = r->c[i].node_in ? r->c[i].node_in->id : r->c[i].node;
+	return atomic_load(&s->touched[stripe(node)]) > moment;
+}
 
-		if (node)
-			atomic_fetch_add(&s->touched[stripe(node)], 1);
-	}
+/* Who read the catalog as it was before the commit took a moment below this one. */
+void touch_nodes(struct vex_store *s, struct request **r, size_t n)
+{
+	uint64_t moment = atomic_load(&s->moment) + 1;
+
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < r[i]->n; j++) {
+			const struct vex_change *c = &r[i]->c[j];
+			uint64_t node = c->node_in ? c->node_in->id : c->node;
+
+			if (node)
+				atomic_store(&s->touched[stripe(node)], moment);
+		}
+	atomic_store(&s->moment, moment);
 }
 
 void vex_store_watch(struct vex_store *s, void (*fn)(void *arg), void *arg)

@@ -222,7 +222,9 @@ struct vex_store {
 	_Atomic bool scrub_stop;
 	bool had_dropped; /* at open: purge.c has work */
 
-	_Atomic uint64_t touched[TOUCHED]; /* by node, hashed */
+	/* written by the writer thread alone: */
+	_Atomic uint64_t moment;           /* counts commits */
+	_Atomic uint64_t touched[TOUCHED]; /* by node, hashed: the last moment it was */
 
 	pthread_mutex_t readers;
 	struct vex_reader *idle; /* guarded by readers */
@@ -398,8 +400,8 @@ struct request {
 	bool later; /* nobody waits: freed by the writer */
 };
 
-/* store.c: the nodes of a list that has been committed. Before publish(). */
-void touch_nodes(struct vex_store *s, const struct request *r);
+/* store.c: the nodes of lists that have been committed. Before publish(). */
+void touch_nodes(struct vex_store *s, struct request **r, size_t n);
 
 enum effect_kind { FX_ADD, FX_FREE, FX_SPACE_NEW, FX_SPACE_DROP, FX_SPACE_SET };
 

@@ -148,8 +148,7 @@ static vex_err try_group(struct writer *w, struct request **r, size_t n, bool sa
 		back_to(w, &m);
 		return err;
 	}
-	for (size_t i = 0; i < n; i++)
-		touch_nodes(s, r[i]);
+	touch_nodes(s, r, n);
 	publish(w);
 	if (durable) {
 		atomic_store(&s->durable_lsn, w->lsn);

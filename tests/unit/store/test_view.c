@@ -84,24 +84,26 @@ Test(view, changed_is_known_after_a_reopen)
 	vex_view_close(&v);
 }
 
-/* Whether the list moves the number of the node. */
+/* Whether the change touches the node. */
 static bool touches(uint64_t node, struct vex_change *c)
 {
-	uint64_t before = vex_store_touched(f.s, node);
+	uint64_t moment = vex_store_moment(f.s);
 
+	cr_assert(!vex_store_touched(f.s, node, moment));
 	cr_assert_eq(vex_store_commit(f.s, c, 1, NULL), 0);
-	return vex_store_touched(f.s, node) != before;
+	return vex_store_touched(f.s, node, moment);
 }
 
 Test(view, every_kind_of_change_touches_its_node)
 {
 	AUTO_SPACE struct vex_space *sp = new_space(&f, "words", DIM);
-	uint64_t a = new_file(&f), before = vex_store_touched(f.s, a);
+	uint64_t a = new_file(&f), other = new_file(&f), moment = vex_store_moment(f.s);
 	struct vex_node n = { .id = a, .size = 7 };
 	struct vex_change c;
 
 	cr_assert_eq(put(&f, sp, a, "", 1, 1), 0);
-	cr_expect_neq(vex_store_touched(f.s, a), before);
+	cr_expect(vex_store_touched(f.s, a, moment));
+	cr_expect(!vex_store_touched(f.s, other, moment));
 	c = (struct vex_change){ .kind = VEX_NODE_SET, .node_in = &n };
 	cr_expect(touches(a, &c));
 	c = (struct vex_change){
