@@ -14,6 +14,7 @@ static const struct command {
 	{ "attach", cmd_attach },
 	{ "checkpoint", cmd_checkpoint },
 	{ "compact", cmd_compact },
+	{ "config", cmd_config },
 	{ "detach", cmd_detach },
 	{ "export", cmd_export },
 	{ "fsck", cmd_fsck },
@@ -41,6 +42,7 @@ static const char help[] =
     "  space    create, list, show, set, drop: the sets of vectors\n"
     "  txn      apply many puts and deletes in one step, or none\n"
     "  status   what the mount says of itself\n"
+    "  config   read and set what may change while mounted\n"
     "  stats    what it did: times, errors, stack, slow operations\n"
     "  sync     make every change so far durable\n"
     "  checkpoint  the same, and empty the write-ahead log\n"

@@ -273,5 +273,6 @@ int main(int argc, char **argv)
 	}
 	vex_buf_free(&o.kernel);
 	vex_buf_free(&o.shown);
+	free(o.conf_line);
 	return code;
 }

@@ -5,7 +5,6 @@
  * -v, -N and -t are mount's own. What is not understood is refused with one line; what
  * fstab says to others (noauto, x-systemd.*) is passed over.
  */
-#include <ctype.h>
 #include "options.h"
 
 #include <getopt.h>
@@ -13,17 +12,6 @@
 #define EXIT_USAGE 2
 
 /* ---- -o ------------------------------------------------------------------------- */
-
-static bool number(const char *s, uint64_t min, uint64_t max, uint64_t *out)
-{
-	char *end;
-
-	if (*s < '0' || *s > '9')
-		return false;
-	errno = 0;
-	*out = strtoull(s, &end, 10);
-	return !*end && !errno && *out >= min && *out <= max;
-}
 
 static bool word_of(const char *s, const char *const *words, unsigned *out)
 {
@@ -36,48 +24,6 @@ static bool word_of(const char *s, const char *const *words, unsigned *out)
 	return false;
 }
 
-static bool set_metric(struct options *o, const char *v)
-{
-	static const char *const words[] = { "cosine", "l2", "ip", NULL };
-	unsigned k;
-
-	if (!word_of(v, words, &k))
-		return false;
-	o->engine.metric = (uint8_t)k; /* enum vex_metric is in this order */
-	return true;
-}
-
-static bool set_sync(struct options *o, const char *v)
-{
-	static const char *const words[] = { "lazy", "always", NULL };
-	unsigned k;
-
-	if (!word_of(v, words, &k))
-		return false;
-	o->engine.store.sync = k ? VEX_SYNC_ALWAYS : VEX_SYNC_LAZY;
-	return true;
-}
-
-static bool set_interval(struct options *o, const char *v)
-{
-	uint64_t n;
-
-	if (!number(v, 1, 86400000, &n))
-		return false;
-	o->engine.store.sync_interval_ms = (uint32_t)n;
-	return true;
-}
-
-static bool set_threads(struct options *o, const char *v)
-{
-	uint64_t n;
-
-	if (!number(v, 1, 1024, &n))
-		return false;
-	o->engine.threads = (unsigned)n;
-	return true;
-}
-
 static bool set_vec_space(struct options *o, const char *v)
 {
 	size_t n = strspn(v, "abcdefghijklmnopqrstuvwxyz0123456789_-");
@@ -85,13 +31,6 @@ static bool set_vec_space(struct options *o, const char *v)
 	if (!n || v[n] || n > VEX_SPACE_NAME_MAX || *v == '_' || *v == '-')
 		return false;
 	o->engine.vec_space = v;
-	return true;
-}
-
-static bool set_strict(struct options *o, const char *v)
-{
-	(void)v;
-	o->engine.strict = true;
 	return true;
 }
 
@@ -104,52 +43,13 @@ static bool set_passthrough(struct options *o, const char *v)
 static bool set_debug(struct options *o, const char *v)
 {
 	(void)v;
+	o->settings.value[VEX_KNOB_LOG] = VEX_LOG_DEBUG;
+	o->settings.from[VEX_KNOB_LOG] = VEX_FROM_COMMAND;
 	o->debug = o->foreground = true;
 	return true;
 }
 
-/* The settings of the graph are checked and shown by status; it is built by them as
- * soon as there is one. */
-static bool check_batch(struct options *o, const char *v)
-{
-	uint64_t n;
-
-	(void)o;
-	return number(v, 1, 1000000, &n);
-}
-
-static bool set_index_sync(struct options *o, const char *v)
-{
-	o->engine.index_immediate = !strcmp(v, "immediate");
-	return o->engine.index_immediate || !strcmp(v, "lazy");
-}
-
-/* BYTES with K, M, G or T. */
-static bool set_mem(struct options *o, const char *v)
-{
-	static const char units[] = "KMGT";
-	size_t n = strspn(v, "0123456789");
-	const char *unit = v[n] ? strchr(units, toupper((unsigned char)v[n])) : NULL;
-	char digits[20];
-	uint64_t bytes;
-
-	if (n >= sizeof(digits) || (v[n] && (!unit || v[n + 1])))
-		return false;
-	memcpy(digits, v, n);
-	digits[n] = 0;
-	if (!number(digits, 1, UINT64_MAX >> 40, &bytes))
-		return false;
-	o->engine.index_mem = unit ? bytes << (10 * (unit - units + 1)) : bytes;
-	return true;
-}
-
-static bool accept_flag(struct options *o, const char *v)
-{
-	(void)o;
-	(void)v;
-	return true;
-}
-
+/* Those that are no knobs of the engine: they hold for the whole mount. */
 struct setting {
 	const char *name;
 	bool value;
@@ -157,17 +57,8 @@ struct setting {
 };
 
 static const struct setting settings[] = {
-	{ "metric", true, set_metric },
-	{ "sync", true, set_sync },
-	{ "sync_interval_ms", true, set_interval },
-	{ "batch_size", true, check_batch },
-	{ "index_sync", true, set_index_sync },
-	{ "threads", true, set_threads },
-	{ "mem", true, set_mem },
 	{ "passthrough", true, set_passthrough },
 	{ "vec_space", true, set_vec_space },
-	{ "auto_rebuild", false, accept_flag },
-	{ "strict", false, set_strict },
 	{ "debug", false, set_debug },
 };
 
@@ -221,9 +112,80 @@ static const struct setting *setting_of(const char *name, bool has_value)
 	return NULL;
 }
 
+/* Where a word stands, and what wins over what: the command line over the file. */
+struct source {
+	enum vex_knob_from from;
+	const char *file; /* NULL: the command line */
+	unsigned line;
+};
+
+static int refuse(const struct source *at, const char *what, const char *word)
+{
+	if (at->file)
+		return vexfs_fail(1, "%s:%u: %s '%s'", at->file, at->line, what, word);
+	return vexfs_fail(EXIT_USAGE, "%s '%s'", what, word);
+}
+
+static int take_knob(struct options *o, const struct source *at, int k, const char *word,
+		     const char *value)
+{
+	struct vex_settings *s = &o->settings;
+	uint64_t v = 1;
+
+	if (!value && vex_knob_info((enum vex_knob)k)->kind != VEX_KNOB_FLAG)
+		return refuse(at, "this option needs a value:", word);
+	if (value && vex_knob_parse((enum vex_knob)k, value, &v))
+		return refuse(at, "bad value in option", word);
+	if (s->from[k] > at->from)
+		return 0;
+	s->value[k] = v;
+	s->from[k] = (uint8_t)at->from;
+	if (!at->file)
+		add_word(&o->shown, word);
+	return 0;
+}
+
+static int take_setting(struct options *o, const struct source *at, const char *name,
+			const char *word, const char *value)
+{
+	const struct setting *s = setting_of(name, value != NULL);
+	size_t k = s ? (size_t)(s - settings) : 0;
+
+	if (!s && setting_of(name, !value))
+		return refuse(at,
+			      value ? "this option takes no value:"
+				    : "this option needs a value:",
+			      word);
+	if (!s)
+		return o->sloppy && !at->file ? 0 : refuse(at, "unknown option", word);
+	if (at->file && o->given & 1u << k)
+		return 0;
+	if (!s->set(o, value))
+		return refuse(at, "bad value in option", word);
+	o->given |= 1u << k;
+	if (!at->file)
+		add_word(&o->shown, word);
+	return 0;
+}
+
 /* Keeps pointers into `word`. */
+static int take_word(struct options *o, const struct source *at, char *word)
+{
+	char *value = strchr(word, '=');
+	size_t len = value ? (size_t)(value - word) : strlen(word);
+	int k = vex_knob_find(word, len);
+
+	if (k >= 0)
+		return take_knob(o, at, k, word, value ? value + 1 : NULL);
+	AUTO_FREE char *name = strndup(word, len);
+	if (!name)
+		return vexfs_fail(1, "out of memory");
+	return take_setting(o, at, name, word, value ? value + 1 : NULL);
+}
+
 static int take_option(struct options *o, char *word)
 {
+	static const struct source here = { .from = VEX_FROM_COMMAND };
 	unsigned k;
 
 	if (word_of(word, to_kernel, &k)) {
@@ -233,22 +195,7 @@ static int take_option(struct options *o, char *word)
 	if (!*word || word_of(word, ignored, &k) || !strncmp(word, "x-", 2) ||
 	    !strncmp(word, "comment=", 8))
 		return 0;
-	char *value = strchr(word, '=');
-	AUTO_FREE char *name =
-	    strndup(word, value ? (size_t)(value - word) : strlen(word));
-	if (!name)
-		return vexfs_fail(1, "out of memory");
-	const struct setting *s = setting_of(name, value != NULL);
-	if (!s && setting_of(name, !value))
-		return vexfs_fail(EXIT_USAGE, "option %s %s a value", name,
-				  value ? "takes no" : "needs");
-	if (!s)
-		return o->sloppy ? 0
-				 : vexfs_fail(EXIT_USAGE, "unknown option '%s'", word);
-	if (!s->set(o, value ? value + 1 : NULL))
-		return vexfs_fail(EXIT_USAGE, "bad value in option '%s'", word);
-	add_word(&o->shown, word);
-	return 0;
+	return take_word(o, &here, word);
 }
 
 static int take_options(struct options *o, char *list)
@@ -262,6 +209,62 @@ static int take_options(struct options *o, char *list)
 			return code;
 	}
 	return 0;
+}
+
+/* ---- STORE/.vexfs/vexfs.conf ----------------------------------------------------- */
+
+/* Without blanks, of which no name and no value has any, and what follows a "#". */
+static char *bare(char *line)
+{
+	char *to = line;
+
+	line[strcspn(line, "#\r\n")] = 0;
+	for (const char *p = line; *p; p++)
+		if (*p != ' ' && *p != '\t')
+			*to++ = *p;
+	*to = 0;
+	return line;
+}
+
+static int take_file(struct options *o, FILE *f, const char *path)
+{
+	struct source at = { .from = VEX_FROM_FILE, .file = path };
+	AUTO_FREE char *line = NULL;
+	size_t room = 0;
+	int code = 0;
+
+	while (!code && getline(&line, &room, f) >= 0) {
+		/* vec_space points into it: a line lives as long as the options. */
+		char *word = strdup(bare(line));
+
+		at.line++;
+		if (!word)
+			return vexfs_fail(1, "out of memory");
+		code = *word ? take_word(o, &at, word) : 0;
+		if (o->engine.vec_space && o->engine.vec_space > word &&
+		    o->engine.vec_space <= word + strlen(word) + 1)
+			o->conf_line = word;
+		else
+			free(word);
+	}
+	return code;
+}
+
+static int options_conf(struct options *o)
+{
+	AUTO_FREE char *path = NULL;
+	FILE *f;
+	int code;
+
+	if (asprintf(&path, "%s/.vexfs/" VEX_CONF_NAME, o->store) < 0)
+		return vexfs_fail(1, "out of memory");
+	f = fopen(path, "re");
+	if (!f)
+		return errno == ENOENT ? 0
+				       : vexfs_fail(1, "%s: %s", path, strerror(errno));
+	code = take_file(o, f, path);
+	fclose(f);
+	return code;
 }
 
 /* ---- the command line
@@ -290,6 +293,8 @@ static const char usage[] =
     "(auto)\n"
     "  -o mem=SIZE, batch_size=N, index_sync=lazy|immediate, auto_rebuild\n"
     "                             of the index\n"
+    "  -o max_concurrent_ops=N, log_level=L, audit, events=vectors|all, threshold_*=N\n"
+    "                             see vexfs(8); also in STORE/.vexfs/vexfs.conf\n"
     "  -o allow_other,ro,...      as of any mount; see vexfs(8)\n";
 
 static int take_flag(struct options *o, int flag)
@@ -342,6 +347,8 @@ int options_parse(struct options *o, int argc, char **argv)
 	const char *base = strrchr(argv[0], '/');
 	int flag, code;
 
+	vex_settings_init(&o->settings);
+	o->engine.settings = &o->settings;
 	o->mount_helper = !strncmp(base ? base + 1 : argv[0], "mount.", 6);
 	opterr = 0;
 	const char *shorts = o->mount_helper ? ":fsnvN:t:o:hV" : ":fdso:hV";
@@ -359,5 +366,7 @@ int options_parse(struct options *o, int argc, char **argv)
 			return code;
 	}
 	code = take_places(o, argv + optind, argc - optind);
+	if (!code)
+		code = options_conf(o);
 	return code ? code : o->fake ? 0 : -1;
 }

@@ -404,7 +404,7 @@ struct vexfs_compact {
 	uint64_t left;  /* in, out */
 	uint64_t moved; /* out: rows, by this call */
 	uint64_t given; /* out: bytes given back to the filesystem by this call */
-	uint64_t held;  /* out: rows freed that readers hold still; not 0: wait a moment */
+	uint64_t held; /* out: rows freed that readers hold still; not 0: wait a moment */
 	uint64_t reserved[2];
 };
 VEXFS_ASSERT(sizeof(struct vexfs_compact) == 64);
@@ -452,6 +452,27 @@ struct vexfs_stats {
 VEXFS_ASSERT(sizeof(struct vexfs_stats) == 128 + VEXFS_STATS_A_CALL * 128);
 VEXFS_ASSERT(offsetof(struct vexfs_stats, ops) == 128);
 
+/*
+ * A setting: by its name, or, with name "", by `index`, from 0 to count - 1 (ENOENT past
+ * the end). SET sets it to `value` first, in force at once (EINVAL; EPERM: not while
+ * mounted, or the caller is neither root nor the owner of the mount); SAVE, with SET,
+ * keeps it for mounts to come.
+ */
+enum { VEXFS_CONFIG_SET = 1u << 0, VEXFS_CONFIG_SAVE = 1u << 1 };
+struct vexfs_config {
+	uint32_t flags, index;
+	char name[64];     /* in, out; NUL-ended, as all of these */
+	char value[64];    /* in with SET; out */
+	char fallback[64]; /* out: the default */
+	char from[32];     /* out: where the value was said */
+	char meaning[192]; /* out */
+	uint32_t live;     /* out: 1: may change while mounted */
+	uint32_t count;    /* out: of all settings */
+	uint64_t reserved[9];
+};
+VEXFS_ASSERT(sizeof(struct vexfs_config) == 504);
+VEXFS_ASSERT(offsetof(struct vexfs_config, live) == 424);
+
 /* ---- numbers --------------------------------------------------------------------- */
 
 #define VEXFS_IOC_(nr, type) _IOWR(VEXFS_IOC_TYPE, nr, type)
@@ -477,7 +498,7 @@ VEXFS_ASSERT(offsetof(struct vexfs_stats, ops) == 128);
 /* 16: rebuild */
 #define VEXFS_IOC_STATUS VEXFS_IOC_(17, struct vexfs_status)
 #define VEXFS_IOC_STATS VEXFS_IOC_(18, struct vexfs_stats)
-/* 19: config */
+#define VEXFS_IOC_CONFIG VEXFS_IOC_(19, struct vexfs_config)
 #define VEXFS_IOC_EXPORT VEXFS_IOC_(20, struct vexfs_export)
 #define VEXFS_IOC_LAST_ERROR VEXFS_IOC_(21, struct vexfs_last_error)
 #define VEXFS_IOC_COMPACT VEXFS_IOC_(22, struct vexfs_compact)

@@ -237,6 +237,8 @@ vex_err vex_dup(int fd, int *out) VEX_CHECKED;
 struct vex_pool;
 vex_err vex_pool_new(unsigned threads, unsigned max_queued, const char *name,
 		     struct vex_pool **out) VEX_CHECKED;
+/* At most `n` calls run at once from now on; 0: one a thread. */
+void vex_pool_limit(struct vex_pool *p, unsigned n);
 /* Calls that wait, and that run. */
 void vex_pool_load(struct vex_pool *p, unsigned *queued, unsigned *running);
 /* Waits for calls under way. */

@@ -21,7 +21,96 @@
 
 struct vex_engine;
 
+/* ---- settings -------------------------------------------------------------- */
+
+/* X(id, name, kind, least, most, default, may change while mounted, words, meaning).
+ * Numbers are stable: new rows go to the end. */
+#define VEX_KNOBS(X)                                                                     \
+	X(METRIC, "metric", WORD, 0, 2, 0, true, "cosine|l2|ip",                         \
+	  "of spaces made by a first attachment")                                        \
+	X(STRICT, "strict", FLAG, 0, 1, 0, true, NULL, "make no space unasked")          \
+	X(SYNC, "sync", WORD, 0, 1, 0, true, "lazy|always",                              \
+	  "when attachments are safe from power loss")                                   \
+	X(SYNC_INTERVAL, "sync_interval_ms", NUMBER, 1, 86400000, 2000, true, NULL,      \
+	  "the longest wait of lazy")                                                    \
+	X(BATCH, "batch_size", NUMBER, 1, 1000000, 50, true, NULL,                       \
+	  "pending index work taken at once")                                            \
+	X(INDEX_SYNC, "index_sync", WORD, 0, 1, 0, true, "lazy|immediate",               \
+	  "whether puts wait for the index")                                             \
+	X(MEM, "mem", SIZE, 0, UINT64_MAX, 0, true, NULL,                                \
+	  "hard cap on index memory; 0: none")                                           \
+	X(AUTO_REBUILD, "auto_rebuild", FLAG, 0, 1, 0, true, NULL,                       \
+	  "build an index anew where it is found wanting")                               \
+	X(THREADS, "threads", NUMBER, 1, 1024, 0, false, NULL, "workers; 0: one a core") \
+	X(CONCURRENT, "max_concurrent_ops", NUMBER, 0, 1024, 0, true, NULL,              \
+	  "searches running at once, the rest wait in order; 0: as many as threads")     \
+	X(LOG, "log_level", WORD, 0, 3, 2, true, "error|warning|info|debug",             \
+	  "what is logged")                                                              \
+	X(AUDIT, "audit", FLAG, 0, 1, 0, true, NULL,                                     \
+	  "log each attach, detach, search and setting: who, what, outcome")             \
+	X(EVENTS, "events", WORD, 0, 1, 0, true, "vectors|all",                          \
+	  "file events of files with attachments, or of all")                            \
+	X(SLOW_SEARCH, "threshold_search_ms", NUMBER, 0, 86400000, 10, true, NULL,       \
+	  "a search longer than this is slow; 0: none is")                               \
+	X(SLOW_STORAGE, "threshold_storage_ms", NUMBER, 0, 86400000, 100, true, NULL,    \
+	  "the same of commits, slot files, file data")                                  \
+	X(SLOW_SYNC, "threshold_sync_ms", NUMBER, 0, 86400000, 200, true, NULL,          \
+	  "the same of syncs and checkpoints")                                           \
+	X(SLOW_OP, "threshold_op_ms", NUMBER, 0, 86400000, 10, true, NULL,               \
+	  "the same of all other operations")                                            \
+	X(STACK_WARN, "threshold_stack_warning", NUMBER, 0, 1048576, 4096, true, NULL,   \
+	  "bytes of stack below a callback")                                             \
+	X(STACK_LIMIT, "threshold_stack_limit", NUMBER, 0, 1048576, 6144, true, NULL,    \
+	  "the same, beyond which the mount is ill")                                     \
+	X(ERROR_RATE, "threshold_error_rate", NUMBER, 0, 1000, 10, true, NULL,           \
+	  "operations of 1000 that may fail by trouble (EIO, ENOSPC, ENOMEM ...)")       \
+	X(STACK_SAMPLE, "stack_sample", NUMBER, 0, 1000000, 64, true, NULL,              \
+	  "stacks are measured in one of so many requests; 0: never")
+
+enum vex_knob {
+#define X(id, ...) VEX_KNOB_##id,
+	VEX_KNOBS(X)
+#undef X
+	    VEX_KNOB_COUNT,
+};
+enum vex_knob_kind { VEX_KNOB_NUMBER, VEX_KNOB_SIZE, VEX_KNOB_FLAG, VEX_KNOB_WORD };
+/* What was said last wins, in this order. */
+enum vex_knob_from { VEX_FROM_DEFAULT, VEX_FROM_FILE, VEX_FROM_COMMAND, VEX_FROM_RUNTIME };
+
+struct vex_knob_info {
+	const char *name, *meaning;
+	const char *words; /* of a WORD: "a|b"; its values count from 0 */
+	uint64_t min, max, fallback;
+	enum vex_knob_kind kind;
+	bool live; /* may change while mounted */
+};
+const struct vex_knob_info *vex_knob_info(enum vex_knob k);
+int vex_knob_find(const char *name, size_t len); /* -1: none of that name */
+vex_err vex_knob_parse(enum vex_knob k, const char *text, uint64_t *out) VEX_CHECKED;
+void vex_knob_print(enum vex_knob k, uint64_t v, char *out, size_t room);
+
+struct vex_settings {
+	uint64_t value[VEX_KNOB_COUNT];
+	uint8_t from[VEX_KNOB_COUNT]; /* enum vex_knob_from */
+};
+void vex_settings_init(struct vex_settings *s);
+
+uint64_t vex_engine_knob(const struct vex_engine *e, enum vex_knob k);
+enum vex_knob_from vex_engine_knob_from(const struct vex_engine *e, enum vex_knob k);
+/* In force at once; keep: also written to VEX_CONF_NAME in STORE/.vexfs. -EINVAL; -EPERM:
+ * not while mounted. */
+#define VEX_CONF_NAME "vexfs.conf"
+vex_err vex_engine_set_knob(struct vex_engine *e, enum vex_knob k, uint64_t value,
+			    bool keep) VEX_CHECKED;
+
+/* A line in the log where `audit` is on. cred may be NULL. */
+struct vex_cred;
+void vex_audit(struct vex_engine *e, const struct vex_cred *cred, const char *what,
+	       vex_err err, const char *fmt, ...) VEX_PRINTF(5, 6);
+
 struct vex_engine_opts {
+	const struct vex_settings *settings; /* NULL: defaults, and the fields below:
+					      * metric .. index_mem, store.sync ... */
 	uint8_t metric;        /* of spaces made by a first attachment */
 	bool strict;           /* an unknown space is -ENODEV instead */
 	const char *vec_space; /* space of .vec files; NULL: vec<dim> */

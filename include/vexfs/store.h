@@ -390,6 +390,9 @@ void vex_store_closing(struct vex_store *s);
 /* Commits what is queued, syncs, closes. The caller has ended its own calls. */
 void vex_store_close(struct vex_store *s);
 
+/* Both may change while open: from the next commit, and the next wait, on. */
+void vex_store_tune(struct vex_store *s, enum vex_sync_mode sync, uint32_t interval_ms);
+
 /* Makes all that was acknowledged durable; concurrent callers share one sync.
  * `whole`: syncfs first, so names and marks of files are durable too. A failed
  * sync fails now and ever after (-EIO). */

@@ -25,7 +25,7 @@ struct vex_pool {
 	pthread_cond_t work;
 	/* guarded by lock: */
 	struct call *head, **tail;
-	unsigned queued, max_queued, idle, running;
+	unsigned queued, max_queued, idle, running, limit;
 	bool stop;
 	/* fixed after new: */
 	unsigned n;
@@ -38,7 +38,7 @@ static struct call *take_locked(struct vex_pool *p)
 {
 	struct call *c = p->head;
 
-	if (!c)
+	if (!c || (p->limit && p->running >= p->limit))
 		return NULL;
 	p->head = c->next;
 	if (!p->head)
@@ -62,9 +62,11 @@ static void *worker(void *arg)
 			c->result = c->fn(c->arg);
 			pthread_mutex_lock(&p->lock);
 			p->running--;
+			if (p->limit && p->idle)
+				pthread_cond_signal(&p->work);
 			c->done = true;
 			pthread_cond_signal(&c->cond);
-		} else if (p->stop) {
+		} else if (p->stop && !p->head) {
 			break;
 		} else {
 			p->idle++;
@@ -97,6 +99,13 @@ vex_err vex_pool_call(struct vex_pool *p, vex_err (*fn)(void *), void *arg)
 	pthread_mutex_unlock(&p->lock);
 	pthread_cond_destroy(&c.cond);
 	return c.result;
+}
+
+void vex_pool_limit(struct vex_pool *p, unsigned n)
+{
+	SCOPED_LOCK(&p->lock);
+	p->limit = n;
+	pthread_cond_broadcast(&p->work);
 }
 
 void vex_pool_load(struct vex_pool *p, unsigned *queued, unsigned *running)

@@ -12,6 +12,7 @@ static const struct vex_control_file files[] = {
 	{ "status", 0444, FILE_STATUS },
 	{ "query", 0666, FILE_QUERY },
 	{ "metrics", 0400, FILE_METRICS },
+	{ "config", 0644, FILE_CONFIG },
 };
 
 const struct vex_control_file *vex_control_files(size_t *n)

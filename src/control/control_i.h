@@ -16,7 +16,7 @@
 
 #define STAGE_MAX ((size_t)64 << 20)
 
-enum file_id { FILE_CONTROL = 1, FILE_STATUS = 2, FILE_QUERY = 3, FILE_METRICS = 4 };
+enum file_id { FILE_CONTROL = 1, FILE_STATUS = 2, FILE_QUERY = 3, FILE_METRICS = 4, FILE_CONFIG = 5 };
 
 struct account;
 struct live;  /* live.c: a query that stays */
@@ -259,6 +259,12 @@ const char *metric_name(uint8_t metric);
 vex_err trouble_text(const struct vex_store_status *st, struct vex_buf *b) VEX_CHECKED;
 /* The text of `metrics`: metrics.c. For administrators. */
 vex_err metrics_text(struct vex_control *c, struct vex_buf *out) VEX_CHECKED;
+/* config.c */
+vex_err config_text(struct vex_control *c, struct vex_buf *out) VEX_CHECKED;
+void config_json(struct vex_control *c, struct vex_buf *out);
+vex_err config_write(struct vex_session *s, const struct vex_cred *cred, const void *buf,
+		     size_t size) VEX_CHECKED;
+vex_err ioc_config(struct call *c) VEX_CHECKED;
 vex_err ioc_stats(struct call *c) VEX_CHECKED;
 
 static inline size_t pad8(size_t n)

@@ -50,6 +50,7 @@ static const struct entry table[] = {
 				     ioc_checkpoint },
 	AT(VEXFS_IOC_STATUS) = { WHOLE(vexfs_status), NEEDS_ADMIN, ioc_status },
 	AT(VEXFS_IOC_STATS) = { UP_TO(vexfs_stats, ops), NEEDS_ADMIN, ioc_stats },
+	AT(VEXFS_IOC_CONFIG) = { WHOLE(vexfs_config), 0, ioc_config },
 	AT(VEXFS_IOC_EXPORT) = { WHOLE(vexfs_export), 0, ioc_export },
 	AT(VEXFS_IOC_LAST_ERROR) = { WHOLE(vexfs_last_error), 0, ioc_last_error },
 	AT(VEXFS_IOC_COMPACT) = { WHOLE(vexfs_compact), NEEDS_WRITE | NEEDS_ADMIN,

@@ -105,6 +105,8 @@ static vex_err make_text(void *arg)
 	struct text_job *j = arg;
 	struct vex_session *s = j->s;
 
+	if (s->id == FILE_CONFIG)
+		return config_text(s->control, &s->text);
 	if (s->id == FILE_METRICS)
 		return metrics_text(s->control, &s->text);
 	return status_text(s->control, j->cred, &s->text);
@@ -112,7 +114,7 @@ static vex_err make_text(void *arg)
 
 static bool is_generated(int id)
 {
-	return id == FILE_STATUS || id == FILE_METRICS;
+	return id == FILE_STATUS || id == FILE_METRICS || id == FILE_CONFIG;
 }
 
 /* What this kind of file needs besides the bare session. Texts are made on a thread
@@ -134,9 +136,9 @@ vex_err vex_session_open(struct vex_control *c, int id, int flags,
 	struct vex_session *s;
 	vex_err err;
 
-	if (id < FILE_CONTROL || id > FILE_METRICS)
+	if (id < FILE_CONTROL || id > FILE_CONFIG)
 		return -ENOENT;
-	if (writable && is_generated(id))
+	if (writable && is_generated(id) && id != FILE_CONFIG)
 		return -EACCES;
 	if (id == FILE_METRICS && !vex_cred_is_admin(c->engine, cred))
 		return -EACCES;
@@ -248,8 +250,9 @@ vex_err vex_session_write(struct vex_session *s, const struct vex_cred *cred,
 		return -EBADF;
 	call_begins(s);
 	/* For control bytes alone; the call that takes them is checked. */
-	err = s->id == FILE_QUERY ? query_write(s, cred, buf, size)
-				  : stage_add(s, buf, size);
+	err = s->id == FILE_QUERY    ? query_write(s, cred, buf, size)
+	      : s->id == FILE_CONFIG ? config_write(s, cred, buf, size)
+				     : stage_add(s, buf, size);
 	err = call_ends(s, err);
 	*n = err ? 0 : size;
 	return err;

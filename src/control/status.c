@@ -75,6 +75,7 @@ static void add_mount(struct vex_control *c, const struct vex_store_status *st,
 	add_string(b, "store", c->store);
 	add_string(b, "mountpoint", c->mountpoint);
 	add_string(b, "options", c->options);
+	config_json(c, b);
 	add_string(b, "blas", "OpenBLAS");
 	add_string(b, "kernel_core", vex_kernel_core());
 }

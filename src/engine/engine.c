@@ -21,6 +21,14 @@ static unsigned cores(void)
 	return n > 0 ? (unsigned)n : 1;
 }
 
+static unsigned threads_of(const struct vex_engine_opts *o)
+{
+	unsigned n = o->settings ? (unsigned)o->settings->value[VEX_KNOB_THREADS]
+				 : o->threads;
+
+	return n ? n : cores();
+}
+
 /* What file handles are worth here. */
 static vex_err probe_root(struct vex_engine *e, struct vex_fh *fh, struct stat *st)
 {
@@ -57,11 +65,8 @@ static vex_err set_options(struct vex_engine *e, const struct vex_engine_opts *o
 	if (*vec && !space_name_ok(vec, strlen(vec)))
 		return -EINVAL;
 	strcpy(e->vec_space, vec);
-	e->metric = o->metric;
-	e->strict = o->strict;
 	e->owner = o->owner;
-	e->index_mem = o->index_mem;
-	e->index_immediate = o->index_immediate;
+	knobs_init(e, o);
 	e->graph_floats_min =
 	    o->graph_floats_min ? o->graph_floats_min : GRAPH_FLOATS_MIN;
 	return 0;
@@ -69,7 +74,7 @@ static vex_err set_options(struct vex_engine *e, const struct vex_engine_opts *o
 
 static vex_err make_parts(struct vex_engine *e, const struct vex_engine_opts *o)
 {
-	unsigned threads = o->threads ? o->threads : cores();
+	unsigned threads = threads_of(o);
 	vex_err err;
 
 	for (unsigned i = 0; i < NODE_LOCKS; i++)
@@ -137,6 +142,16 @@ static vex_err settle(void *arg)
 	return recover_intents(j->e);
 }
 
+static vex_err open_store(struct vex_engine *e, const struct vex_engine_opts *o,
+			  struct vex_problem *problem)
+{
+	struct vex_store_opts so = o->store;
+
+	so.sync = vex_engine_knob(e, VEX_KNOB_SYNC) ? VEX_SYNC_ALWAYS : VEX_SYNC_LAZY;
+	so.sync_interval_ms = (uint32_t)vex_engine_knob(e, VEX_KNOB_SYNC_INTERVAL);
+	return vex_store_open(e->rootfd, &so, &e->store, problem);
+}
+
 static vex_err open_in(struct vex_engine *e, const struct vex_engine_opts *o,
 		       struct vex_problem *problem)
 {
@@ -148,14 +163,16 @@ static vex_err open_in(struct vex_engine *e, const struct vex_engine_opts *o,
 	if (!err)
 		err = probe_root(e, &j.fh, &j.st);
 	if (!err)
-		err = vex_store_open(e->rootfd, &o->store, &e->store, problem);
+		err = open_store(e, o, problem);
 	if (!err) {
 		vex_store_watch(e->store, engine_changed, e);
 		err = probe_hidden(e);
 	}
 	if (!err)
 		err = engine_deep(e, settle, &j);
-	return err ? err : graphs_new(e, o->threads ? o->threads : cores(), &e->graphs);
+	if (!err)
+		knobs_apply(e);
+	return err ? err : graphs_new(e, threads_of(o), &e->graphs);
 }
 
 vex_err vex_engine_open(int rootfd, const struct vex_engine_opts *o,
@@ -210,6 +227,7 @@ void vex_engine_close(struct vex_engine *e)
 	for (unsigned i = 0; i < NODE_LOCKS; i++)
 		pthread_mutex_destroy(&e->node_lock[i]);
 	pthread_mutex_destroy(&e->dirs);
+	pthread_mutex_destroy(&e->knobs_lock);
 	pthread_mutex_destroy(&e->flights);
 	pthread_mutex_destroy(&e->watch_lock);
 	pthread_mutex_destroy(&e->late_lock);

@@ -34,8 +34,6 @@ struct vex_engine {
 	uint32_t owner;
 	uint64_t root_dev, root_ino;
 	uint64_t hidden_ino; /* of STORE/.vexfs */
-	uint8_t metric;
-	bool strict;
 	char vec_space[VEX_SPACE_NAME_MAX + 1]; /* "": vec<dim> */
 	struct vex_store *store;
 	struct vex_pool *pool;  /* changes and lookups: short work */
@@ -47,8 +45,9 @@ struct vex_engine {
 	pthread_mutex_t dirs; /* making directory nodes */
 	struct graphs *graphs;
 	uint64_t graph_floats_min; /* smaller spaces are scanned */
-	uint64_t index_mem;        /* 0: no cap */
-	bool index_immediate;
+	pthread_mutex_t knobs_lock;
+	_Atomic uint64_t knob[VEX_KNOB_COUNT];
+	_Atomic uint8_t knob_from[VEX_KNOB_COUNT];
 	struct dircache *dircache;
 	struct knowledge *known;
 	struct vecerrs *vecerrs;
@@ -80,6 +79,14 @@ static inline vex_err engine_deep(struct vex_engine *e, vex_err (*fn)(void *), v
 {
 	return vex_pool_call(e->pool, fn, arg);
 }
+
+/* ---- knobs.c, conf.c: settings -------------------------------------------------- */
+
+void knobs_init(struct vex_engine *e, const struct vex_engine_opts *o);
+/* Hands them on, once there are pools and a store. */
+void knobs_apply(struct vex_engine *e);
+/* Writes one to vexfs.conf. */
+vex_err conf_save(struct vex_engine *e, enum vex_knob k, uint64_t value) VEX_CHECKED;
 
 /* ---- changes.c: a change list that owns what it points to ------------------- */
 

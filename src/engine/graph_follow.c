@@ -177,7 +177,7 @@ static vex_err insert_and_calibrate(struct follow *f, struct graph *g,
 /* mem=: with the rows that come, as they are laid out now. */
 static bool fits(const struct follow *f, const struct graph *g, uint64_t more)
 {
-	uint64_t cap = f->e->index_mem;
+	uint64_t cap = vex_engine_knob(f->e, VEX_KNOB_MEM);
 
 	return !cap ||
 	       f->others + vex_hnsw_estimate(&g->opts, vex_hnsw_nodes(g->h) + more) <=

@@ -270,7 +270,7 @@ void graph_await(struct vex_engine *e, const char *space, uint64_t lsn)
 {
 	AUTO_SPACE struct vex_space *sp = NULL;
 
-	if (e->index_immediate && !vex_space_find(e->store, space, &sp))
+	if (vex_engine_knob(e, VEX_KNOB_INDEX_SYNC) && !vex_space_find(e->store, space, &sp))
 		graphs_wait(e->graphs, vex_space_id(sp), lsn);
 }
 
@@ -279,7 +279,7 @@ void graph_await_all(struct vex_engine *e)
 	uint64_t lsn = vex_store_lsn(e->store);
 	uint32_t after = 0;
 
-	while (e->index_immediate) {
+	while (vex_engine_knob(e, VEX_KNOB_INDEX_SYNC)) {
 		AUTO_SPACE struct vex_space *sp = NULL;
 
 		if (vex_space_next(e->store, after, &sp))

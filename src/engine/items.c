@@ -409,7 +409,7 @@ static vex_err put_all(struct batch *b)
 		return err;
 	err = put_known(b);
 	if (err == -EAGAIN)
-		err = b->e->strict ? -ENODEV : put_first(b);
+		err = vex_engine_knob(b->e, VEX_KNOB_STRICT) ? -ENODEV : put_first(b);
 	return err;
 }
 
@@ -460,6 +460,10 @@ static vex_err batch_run(struct batch *b, size_t *bad)
 	b->bad = b->n;
 	err = b->n ? engine_deep(b->e, batch_deep, b) : 0;
 	vex_op_done(VEX_OP_BATCH, vex_now_mono() - start, err);
+	if (!b->check)
+		vex_audit(b->e, b->cred, b->put ? "attach" : "detach", err,
+			  "%zu items, the first on %s", b->n,
+			  b->n ? b->items[0].path : "none");
 
 	if (err && bad)
 		*bad = b->bad;

@@ -23,7 +23,7 @@ static vex_err space_add(struct batch *b, const char *name, size_t item, uint32_
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	err = vex_space_find(b->e->store, name, &s->sp);
 	if (err &&
-	    (err != -ENODEV || b->e->strict || !(item_is_put(b, item) || b->check)))
+	    (err != -ENODEV || vex_engine_knob(b->e, VEX_KNOB_STRICT) || !(item_is_put(b, item) || b->check)))
 		return err;
 	s->dim = s->sp ? vex_space_dim(s->sp) : 0;
 	*index = (uint32_t)b->nspaces++;
@@ -186,7 +186,7 @@ static vex_err decode_one(struct batch *b, size_t i)
 		return err;
 	s = &b->space[w->space];
 	return rows_check(s->v + w->first * s->dim, w->rows, s->dim,
-			  s->sp ? vex_space_metric(s->sp) : b->e->metric);
+			  s->sp ? vex_space_metric(s->sp) : (uint8_t)vex_engine_knob(b->e, VEX_KNOB_METRIC));
 }
 
 vex_err items_decode(struct batch *b)

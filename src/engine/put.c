@@ -108,7 +108,7 @@ static vex_err put_first(struct put *p, struct changes *l, uint64_t node)
 	SCOPED_WRLOCK(&spaces_lock);
 	AUTO_SPACE struct vex_space *sp = NULL;
 	bool made;
-	vex_err err = rows_check(p->v, p->n, p->dim, p->e->metric);
+	vex_err err = rows_check(p->v, p->n, p->dim, (uint8_t)vex_engine_knob(p->e, VEX_KNOB_METRIC));
 
 	if (p->flags & XATTR_REPLACE)
 		return -ENODATA;
@@ -146,7 +146,7 @@ vex_err put_locked(struct put *p, struct changes *l)
 	if (!err)
 		err = put_known(p, l, node);
 	if (err == -EAGAIN)
-		err = p->e->strict ? -ENODEV : put_first(p, l, node);
+		err = vex_engine_knob(p->e, VEX_KNOB_STRICT) ? -ENODEV : put_first(p, l, node);
 	if (!err)
 		node_made(p->o, node);
 	return err;
@@ -204,7 +204,7 @@ static vex_err set_with(struct set_call *c, uint32_t dim)
 	struct put p = { .e = c->e, .o = c->o, .a = c->a, .flags = c->flags };
 	vex_err err;
 
-	if (!dim && c->e->strict)
+	if (!dim && vex_engine_knob(c->e, VEX_KNOB_STRICT))
 		return -ENODEV;
 	err = value_decode(c->value, c->size, dim, &rows);
 	if (err)

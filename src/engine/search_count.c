@@ -35,6 +35,8 @@ void search_count(const struct search *s, uint64_t ns, vex_err err)
 	enum vex_op op = err ? VEX_OP_SEARCH_FAILED : op_of(s);
 	const struct vex_result *r = err ? NULL : s->res;
 
+	vex_audit(s->e, q->cred, "search", err, "space %s, %zu queries, k %u, %zu hits",
+		  s->space ? s->spec.name : "?", s->nq, q->k, r ? r->n : 0);
 	vex_count(VEX_COUNT_SEARCH_QUERIES, s->nq);
 	vex_count(VEX_COUNT_SEARCH_DISTANCES, s->stats.distances);
 	vex_count(VEX_COUNT_SEARCH_HITS, r ? r->n : 0);

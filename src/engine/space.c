@@ -54,7 +54,7 @@ static vex_err space_make(struct vex_engine *e, const char *name, uint32_t dim,
 			  struct vex_space **out)
 {
 	struct vex_space_spec spec = {
-		.metric = e->metric, .type = VEX_F32, .index = VEX_HNSW, .dim = dim
+		.metric = (uint8_t)vex_engine_knob(e, VEX_KNOB_METRIC), .type = VEX_F32, .index = VEX_HNSW, .dim = dim
 	};
 	struct vex_change c = { .kind = VEX_SPACE_NEW, .spec = &spec };
 	vex_err err;
@@ -75,7 +75,7 @@ vex_err space_for_locked(struct vex_engine *e, const char *name, uint32_t dim,
 	vex_err err = vex_space_find(e->store, name, &sp);
 
 	*made = false;
-	if (err == -ENODEV && !e->strict) {
+	if (err == -ENODEV && !vex_engine_knob(e, VEX_KNOB_STRICT)) {
 		err = space_make(e, name, dim, &sp);
 		*made = !err;
 	}

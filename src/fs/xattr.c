@@ -62,15 +62,30 @@ static vex_err set_backing(fuse_req_t req, struct inode *i, const char *name,
 	return 0;
 }
 
-static vex_err set_ours(struct vex_fs *fs, struct inode *i, const char *attr,
+/* Not inline: its frame is for those who want it. */
+static __attribute__((noinline)) void audit(fuse_req_t req, const struct objref *o,
+					    const char *what, const char *attr,
+					    vex_err err)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	const struct vex_cred who = { .uid = ctx->uid, .gid = ctx->gid };
+
+	vex_audit(fs_of(req)->engine, &who, what, err, "%s on %s", attr,
+		  o->obj.name ? o->obj.name : "?");
+}
+
+static vex_err set_ours(fuse_req_t req, struct inode *i, const char *attr,
 			const char *value, size_t size, int flags)
 {
+	struct vex_fs *fs = fs_of(req);
 	AUTO_OBJ struct objref o = OBJREF_INIT;
 
 	vex_err err = obj_get(fs, i, -1, &o);
 	if (err)
 		return err;
-	return vex_engine_xattr_set(fs->engine, &o.obj, attr, value, size, flags);
+	err = vex_engine_xattr_set(fs->engine, &o.obj, attr, value, size, flags);
+	audit(req, &o, "attach", attr, err);
+	return err;
 }
 
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
@@ -85,14 +100,15 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 	else if (i->kind != I_BACKED || (attr && !may_carry(i)))
 		err = -EPERM;
 	else if (attr)
-		err = set_ours(fs_of(req), i, attr, value, size, flags);
+		err = set_ours(req, i, attr, value, size, flags);
 	else
 		err = set_backing(req, i, name, value, size, flags);
 	reply_err(req, err);
 }
 
-static vex_err remove_attr(struct vex_fs *fs, struct inode *i, const char *name)
+static vex_err remove_attr(fuse_req_t req, struct inode *i, const char *name)
 {
+	struct vex_fs *fs = fs_of(req);
 	AUTO_OBJ struct objref o = OBJREF_INIT;
 	const char *attr = our_attr(name);
 
@@ -101,8 +117,11 @@ static vex_err remove_attr(struct vex_fs *fs, struct inode *i, const char *name)
 	vex_err err = obj_get(fs, i, -1, &o);
 	if (err)
 		return err;
-	if (attr)
-		return vex_engine_xattr_remove(fs->engine, &o.obj, attr);
+	if (attr) {
+		err = vex_engine_xattr_remove(fs->engine, &o.obj, attr);
+		audit(req, &o, "detach", attr, err);
+		return err;
+	}
 	if (removexattr(vex_procfd(o.obj.fd).path, name))
 		return -errno;
 	attrs_changed(fs, i);
@@ -116,7 +135,7 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	if (i->kind == I_VIRT)
 		reply_err(req, virt_xattr_remove(req, i, name));
 	else
-		reply_err(req, remove_attr(fs_of(req), i, name));
+		reply_err(req, remove_attr(req, i, name));
 }
 
 /* ---- GETXATTR

@@ -45,6 +45,19 @@ vex_err writer_commit(struct writer *w)
 	return err;
 }
 
+vex_err writer_mode(struct writer *w)
+{
+	bool full = atomic_load(&w->s->sync) == VEX_SYNC_ALWAYS;
+	vex_err err = 0;
+
+	if (full != w->full)
+		err = sql_text(&w->q, full ? "PRAGMA synchronous=FULL"
+					   : "PRAGMA synchronous=NORMAL");
+	if (!err)
+		w->full = full;
+	return err;
+}
+
 vex_err writer_flush(struct writer *w)
 {
 	AUTO_FREE struct vex_space **fresh = NULL;
@@ -101,7 +114,7 @@ static vex_err commit_durable(struct writer *w)
 	if (err)
 		writer_rollback(w);
 	/* Left at FULL, commits would be slower, not wrong. */
-	if (w->s->sync != VEX_SYNC_ALWAYS && sql_text(&w->q, "PRAGMA synchronous=NORMAL"))
+	if (!w->full && sql_text(&w->q, "PRAGMA synchronous=NORMAL"))
 		vex_warn("%s: synchronous stays FULL", w->s->path);
 	return err;
 }
@@ -274,8 +287,8 @@ vex_err writer_prepare(struct writer *w)
 	/* Its indexes are hit at random: a page that is not there is read and checked. */
 	if (!err)
 		err = sql_text(&w->q, "PRAGMA cache_size=-32768");
-	if (!err && s->sync == VEX_SYNC_ALWAYS)
-		err = sql_text(&w->q, "PRAGMA synchronous=FULL");
+	if (!err)
+		err = writer_mode(w);
 	if (!err)
 		err = first_commit(w);
 	return err;

@@ -182,8 +182,8 @@ struct vex_store {
 	char path[256]; /* of STORE, for messages */
 	uint8_t uuid[16];
 	uint64_t fh_gen;
-	enum vex_sync_mode sync;
-	uint32_t interval_ms;
+	_Atomic int sync; /* enum vex_sync_mode */
+	_Atomic uint32_t interval_ms;
 	char *mountpoint;  /* as mountinfo writes it; NULL: unknown */
 	bool rebooted;     /* since the last daemon had the lock, or it cannot be told */
 	bool mine;         /* we have the lock */
@@ -426,6 +426,7 @@ struct writer {
 	uint64_t frames; /* in the WAL after the last commit */
 	uint64_t serial;
 	uint64_t purge_at; /* attachments of dropped spaces above this */
+	bool full; /* PRAGMA synchronous is FULL, as sync=always wants */
 	bool purging;
 	bool purge_again; /* it failed: at the next sync that succeeds */
 	bool squeezed;    /* the reserve was used: checkpoint at the next chance */
@@ -456,6 +457,8 @@ vex_err writer_reserve_nodes(struct writer *w) VEX_CHECKED;
 vex_err writer_prepare(struct writer *w) VEX_CHECKED;
 void writer_finish(struct writer *w);
 /* Flushes all slot files, those of spaces not yet published too. */
+/* Has commits sync, or not, as the store is to (outside a transaction). */
+vex_err writer_mode(struct writer *w) VEX_CHECKED;
 vex_err writer_flush(struct writer *w) VEX_CHECKED;
 /* Flushes, then commits so that it lasts. */
 vex_err writer_durable(struct writer *w) VEX_CHECKED;

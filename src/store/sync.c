@@ -140,6 +140,14 @@ static void *timer(void *arg)
 	return NULL;
 }
 
+void vex_store_tune(struct vex_store *s, enum vex_sync_mode sync, uint32_t interval_ms)
+{
+	SCOPED_LOCK(&s->syncer.lock);
+	atomic_store(&s->sync, sync);
+	atomic_store(&s->interval_ms, interval_ms);
+	pthread_cond_signal(&s->syncer.tick);
+}
+
 vex_err sync_start(struct vex_store *s)
 {
 	vex_err err =

@@ -136,8 +136,11 @@ static vex_err try_group(struct writer *w, struct request **r, size_t n, bool sa
 {
 	struct vex_store *s = w->s;
 	struct mark m = mark_now(w);
-	bool durable = s->sync == VEX_SYNC_ALWAYS;
-	vex_err err = atomic_load(&s->failed) ? -EROFS : sql_do(&w->q, SQL_BEGIN, "");
+	vex_err err = atomic_load(&s->failed) ? -EROFS : writer_mode(w);
+	bool durable = w->full;
+
+	if (!err)
+		err = sql_do(&w->q, SQL_BEGIN, "");
 
 	for (size_t i = 0; i < n && !err; i++)
 		err = add_list(w, r[i], save);

@@ -3,7 +3,7 @@
 # .vexfs/metrics is what Prometheus reads (checked by its own promtool), counts what was
 # done, and is for administrators; vexctl stats tells the same.
 . "$(dirname "$0")/lib.sh"
-vex_start -o allow_other
+vex_start -o allow_other,threshold_op_ms=0,threshold_search_ms=0,threshold_storage_ms=0,threshold_sync_ms=0
 
 metric()
 {

@@ -18,6 +18,8 @@ Test(control_session, files_of_the_directory)
 	cr_expect_eq(f[2].mode, 0666);
 	cr_expect_str_eq(f[3].name, "metrics");
 	cr_expect_eq(f[3].mode, 0400);
+	cr_expect_str_eq(f[4].name, "config");
+	cr_expect_eq(f[4].mode, 0644);
 }
 
 Test(control_session, what_cannot_be_opened)
