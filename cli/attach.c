@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * attach: one value onto one file or directory. Text goes as it was given, so that
- * getfattr shows it again; numbers in binary, and text for a space that stores
- * something else than float32, or longer than an attachment may be, go as float32
- * rows that the daemon converts.
+ * getfattr shows it again; numbers in binary, and text that would be none in the space
+ * (i8, i16 and bit want a "[" in front) or is longer than an attachment may be, go as
+ * float32 rows that the daemon converts.
  */
 #include "commands.h"
+#include "elem.h"
 #include "items.h"
 #include "mount.h"
 #include "vector.h"
@@ -91,6 +92,11 @@ static int check_rows(const struct attach *a, const struct vexfs_space *s)
 	return 0;
 }
 
+static bool is_value(const struct attach *a, const struct vexfs_space *s)
+{
+	return elem_is_text(s, a->value.data, a->value.len);
+}
+
 /* Packs the value: as it was given where that means the same to the space. */
 static int pack(struct attach *a, const char *space, struct items *items)
 {
@@ -105,7 +111,7 @@ static int pack(struct attach *a, const char *space, struct items *items)
 	err = unknown ? 0 : check_rows(a, &s);
 	if (err)
 		return err;
-	if (a->text ? fits && (unknown || s.type == VEXFS_F32) : unknown) {
+	if (a->text ? fits && (unknown || is_value(a, &s)) : unknown) {
 		items_add(items, 0, path, a->attr.data, a->value.data, a->value.len);
 		return 0;
 	}

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "commands.h"
+#include "elem.h"
 #include "items.h"
 #include "progress.h"
 
@@ -85,6 +86,7 @@ struct export
 	struct session session;
 	struct target out, paths;
 	struct writer writer;
+	size_t row_bytes; /* as stored */
 	struct progress progress;
 };
 
@@ -108,7 +110,7 @@ static int check_forms(struct export *e, const char *file, enum format *format)
 static int prepare(struct export *e, struct invocation *in, enum format format)
 {
 	struct vexfs_space space = { 0 };
-	struct vexfs_export call = { 0 };
+	struct vexfs_export call = { .flags = VEXFS_EXPORT_STORED };
 	int err = mount_find(in, NULL, &e->mount);
 
 	if (!err)
@@ -118,6 +120,7 @@ static int prepare(struct export *e, struct invocation *in, enum format format)
 	err = session_space(&e->session, e->space, &space);
 	if (err)
 		return session_error(&e->session, err, e->space);
+	e->row_bytes = elem_row_bytes(&space);
 	snprintf(call.space, sizeof(call.space), "%s", e->space);
 	err = session_call(&e->session, VEXFS_IOC_EXPORT, &call);
 	if (err)
@@ -128,18 +131,18 @@ static int prepare(struct export *e, struct invocation *in, enum format format)
 	if (err)
 		return err;
 	return writer_start(&e->writer, format, e->out.f, e->out.name, e->paths.f,
-			    e->space, space.dim);
+			    &space);
 }
 
-static bool sound(const struct vexfs_record *r, size_t left)
+static bool sound(const struct export *e, const struct vexfs_record *r, size_t left)
 {
 	const char *path = (const char *)(r + 1);
 	uint64_t strings = (uint64_t)r->path_len + r->key_len + 2;
 	uint64_t head = (sizeof(*r) + strings + 7) & ~(uint64_t)7;
 
 	return left >= sizeof(*r) && r->size <= left && !(r->size % 8) &&
-	       r->size >= head + (uint64_t)r->rows * r->dim * sizeof(float) &&
-	       !path[r->path_len] && !path[r->path_len + 1 + r->key_len];
+	       r->size >= head + (uint64_t)r->rows * e->row_bytes && !path[r->path_len] &&
+	       !path[r->path_len + 1 + r->key_len];
 }
 
 static int write_record(struct export *e, const struct vexfs_record *r)
@@ -148,7 +151,7 @@ static int write_record(struct export *e, const struct vexfs_record *r)
 	size_t head = (sizeof(*r) + r->path_len + r->key_len + 2 + 7) & ~(size_t)7;
 
 	return writer_put(&e->writer, path, r->path_len, path + r->path_len + 1,
-			  (const void *)((const char *)r + head), r->rows, r->dim);
+			  (const char *)r + head, r->rows, r->dim);
 }
 
 static int copy(struct export *e)
@@ -162,7 +165,7 @@ static int copy(struct export *e)
 		for (size_t at = 0; !err && at < n;) {
 			const struct vexfs_record *r = (const void *)(buf + at);
 
-			if (!sound(r, n - at))
+			if (!sound(e, r, n - at))
 				return cli_error("the daemon's reply makes no sense");
 			err = write_record(e, r);
 			at += r->size;

@@ -2,10 +2,12 @@
 /*
  * export_write: the forms. Decimal numbers have nine digits: every float32 comes back
  * the same. A .npy has its number of rows in front, so its header is written again at
- * the end, over a first one of the same length.
+ * the end, over a first one of the same length; its elements are those of the space
+ * where they mean the numbers (no scale), of bit a byte each.
  */
 #include "export.h"
 
+#include "elem.h"
 #include "json.h"
 
 #define NPY_HEADER 128
@@ -15,13 +17,32 @@ static int broken(const struct writer *w)
 	return cli_error("%s: %s", w->name, strerror(errno));
 }
 
+/* Does a .npy take the rows as they are? */
+static bool npy_as_stored(const struct writer *w)
+{
+	return w->space.type != VEXFS_BIT && !(w->space.scale > 0);
+}
+
+static const char *npy_descr(const struct writer *w)
+{
+	if (w->space.type == VEXFS_BIT)
+		return "|u1";
+	if (!npy_as_stored(w))
+		return "<f4";
+	return w->space.type == VEXFS_F16   ? "<f2"
+	       : w->space.type == VEXFS_I8  ? "|i1"
+	       : w->space.type == VEXFS_I16 ? "<i2"
+					    : "<f4";
+}
+
 static int npy_header(struct writer *w)
 {
 	char head[NPY_HEADER + 1];
 	int n = snprintf(head, sizeof(head),
-			 "\x93NUMPY\x01%c%c%c{'descr': '<f4', 'fortran_order': False, "
+			 "\x93NUMPY\x01%c%c%c{'descr': '%s', 'fortran_order': False, "
 			 "'shape': (%llu, %u), }",
-			 0, NPY_HEADER - 10, 0, (unsigned long long)w->rows, w->dim);
+			 0, NPY_HEADER - 10, 0, npy_descr(w), (unsigned long long)w->rows,
+			 w->space.dim);
 
 	memset(head + n, ' ', (size_t)(NPY_HEADER - n));
 	head[NPY_HEADER - 1] = '\n';
@@ -29,14 +50,11 @@ static int npy_header(struct writer *w)
 }
 
 int writer_start(struct writer *w, enum format format, FILE *f, const char *name,
-		 FILE *paths, const char *space, uint32_t dim)
+		 FILE *paths, const struct vexfs_space *space)
 {
-	*w = (struct writer){ .format = format,
-			      .f = f,
-			      .paths = paths,
-			      .name = name,
-			      .space = space,
-			      .dim = dim };
+	*w = (struct writer){
+		.format = format, .f = f, .paths = paths, .name = name, .space = *space
+	};
 	setvbuf(f, NULL, _IOFBF, 1 << 20);
 	if (format == FORMAT_NPY) {
 		if (fseeko(f, 0, SEEK_SET))
@@ -47,7 +65,7 @@ int writer_start(struct writer *w, enum format format, FILE *f, const char *name
 	if (format != FORMAT_CSV)
 		return 0;
 	buf_str(&w->line, "path,key,row");
-	for (uint32_t i = 0; i < dim; i++)
+	for (uint32_t i = 0; i < space->dim; i++)
 		buf_fmt(&w->line, ",v%u", i);
 	buf_str(&w->line, "\n");
 	return 0;
@@ -67,7 +85,7 @@ static void jsonl_line(struct writer *w, const char *path, size_t path_len,
 
 	buf_str(b, "{\"path\":");
 	json_string(b, path, path_len);
-	buf_fmt(b, ",\"space\":\"%s\"", w->space);
+	buf_fmt(b, ",\"space\":\"%s\"", w->space.name);
 	if (*key) {
 		buf_str(b, ",\"key\":");
 		json_string(b, key, strlen(key));
@@ -107,6 +125,26 @@ static void csv_lines(struct writer *w, const char *path, size_t path_len,
 	}
 }
 
+static void npy_rows(struct writer *w, const void *data, const float *v, uint32_t rows,
+		     uint32_t dim)
+{
+	size_t n = (size_t)rows * dim;
+
+	if (npy_as_stored(w)) {
+		buf_add(&w->line, data, rows * elem_row_bytes(&w->space));
+		return;
+	}
+	if (w->space.type != VEXFS_BIT) {
+		buf_add(&w->line, v, n * sizeof(float));
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		unsigned char bit = v[i] > 0;
+
+		buf_add(&w->line, &bit, 1);
+	}
+}
+
 static int bvecs_row(struct writer *w, const char *path, const float *v, uint32_t dim)
 {
 	buf_add(&w->line, &dim, sizeof(dim));
@@ -131,8 +169,7 @@ static int binary_rows(struct writer *w, const char *path, const float *v, uint3
 			err = bvecs_row(w, path, v, dim);
 			continue;
 		}
-		if (w->format == FORMAT_FVECS)
-			buf_add(&w->line, &dim, sizeof(dim));
+		buf_add(&w->line, &dim, sizeof(dim));
 		buf_add(&w->line, v, dim * sizeof(float));
 	}
 	return err;
@@ -150,16 +187,24 @@ static int path_lines(struct writer *w, const char *path, size_t path_len, uint3
 }
 
 int writer_put(struct writer *w, const char *path, size_t path_len, const char *key,
-	       const float *v, uint32_t rows, uint32_t dim)
+	       const void *data, uint32_t rows, uint32_t dim)
 {
+	size_t bytes = (size_t)rows * dim * sizeof(float);
+	float *v;
 	int err = 0;
 
-	if (dim != w->dim)
-		return cli_error("%s: dimension %u, the space has %u", path, dim, w->dim);
+	if (dim != w->space.dim)
+		return cli_error("%s: dimension %u, the space has %u", path, dim,
+				 w->space.dim);
+	buf_clear(&w->numbers);
+	v = buf_room(&w->numbers, bytes);
+	elem_decode(&w->space, data, rows, v);
 	if (w->format == FORMAT_JSONL)
 		jsonl_line(w, path, path_len, key, v, rows, dim);
 	else if (w->format == FORMAT_CSV)
 		csv_lines(w, path, path_len, key, v, rows, dim);
+	else if (w->format == FORMAT_NPY)
+		npy_rows(w, data, v, rows, dim);
 	else
 		err = binary_rows(w, path, v, rows, dim);
 	if (!err && w->paths)
@@ -188,4 +233,5 @@ int writer_end(struct writer *w)
 void writer_free(struct writer *w)
 {
 	buf_free(&w->line);
+	buf_free(&w->numbers);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * get: prints attachments: text as it was stored, binary as decimal numbers (a row a
- * line) that give the same float32 again, or the bytes with --raw.
+ * line) that give the same elements again, or the bytes with --raw.
  */
 #include "attached.h"
 #include "commands.h"
+#include "elem.h"
 #include "items.h"
 #include "vector.h"
 
@@ -26,45 +27,45 @@ struct get {
 	bool raw, list;
 };
 
-/* The dimension of the space in "<space>[.<key>]". */
-static int dim_of(struct session *s, const char *name, uint32_t *dim)
+/* The space in "<space>[.<key>]". */
+static int space_of(struct session *s, const char *name, struct vexfs_space *out)
 {
-	struct vexfs_space space;
 	char text[VEXFS_NAME_LEN];
 	int err;
 
 	snprintf(text, sizeof(text), "%.*s", (int)strcspn(name, "."), name);
-	err = session_space(s, text, &space);
-	if (err)
-		return session_error(s, err, text);
-	if (space.type != VEXFS_F32)
-		return cli_error("%s: element type %u: only --raw", text, space.type);
-	*dim = space.dim;
-	return 0;
+	err = session_space(s, text, out);
+	return err ? session_error(s, err, text) : 0;
 }
 
 /* The value as lines of text, each ended. */
 static int decode(struct session *s, const char *name, const struct buf *value,
 		  struct buf *out)
 {
-	AUTO_MATRIX struct matrix m = { 0 };
-	uint32_t dim = 0;
-	int err;
+	AUTO_FREE float *v = NULL;
+	struct vexfs_space space;
+	size_t row;
+	int err = space_of(s, name, &space);
 
-	if (vector_is_text(value->data, value->len)) {
+	if (err)
+		return err;
+	if (elem_is_text(&space, value->data, value->len)) {
 		buf_add(out, value->data, value->len);
 		if (value->len && value->data[value->len - 1] != '\n')
 			buf_str(out, "\n");
 		return 0;
 	}
-	err = dim_of(s, name, &dim);
-	if (!err)
-		err = vector_raw(value->data, value->len, dim, name, &m);
-	for (size_t i = 0; !err && i < m.rows; i++) {
-		vector_print(out, m.v + i * m.cols, m.cols);
+	row = elem_row_bytes(&space);
+	if (!row || value->len % row)
+		return cli_error("%s: %zu bytes are no rows of %zu", name, value->len,
+				 row);
+	v = cli_alloc(space.dim, sizeof(*v));
+	for (size_t i = 0; i < value->len / row; i++) {
+		elem_decode(&space, value->data + i * row, 1, v);
+		vector_print(out, v, space.dim);
 		buf_str(out, "\n");
 	}
-	return err;
+	return 0;
 }
 
 static void print_lines(const char *prefix, const struct buf *text)

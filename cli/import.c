@@ -7,10 +7,12 @@
  *
  * Threads: this one reads, names and makes files; the putter sends batches.
  */
+#include <math.h>
 #include <signal.h>
 #include <stdatomic.h>
 
 #include "commands.h"
+#include "elem.h"
 #include "names.h"
 #include "place.h"
 #include "progress.h"
@@ -187,6 +189,44 @@ static int put_first(struct import *i)
 	return err ? err : putter_flush(&i->putter);
 }
 
+/* The value in scratch as numbers: false where it is none of the space's. */
+static bool value_numbers(struct import *i, struct matrix *out)
+{
+	const struct buf *b = &i->scratch;
+	size_t row = elem_row_bytes(&i->known);
+
+	if (elem_is_text(&i->known, b->data, b->len))
+		return !vector_parse(b->data, b->len, buf_text(&i->path), out);
+	if (b->len % row)
+		return false;
+	out->rows = b->len / row;
+	out->n = out->rows * i->known.dim;
+	out->v = cli_alloc(out->n, sizeof(*out->v));
+	elem_decode(&i->known, b->data, out->rows, out->v);
+	return true;
+}
+
+/* Has the file these numbers already, as near as they can be stored? */
+static bool holds(struct import *i)
+{
+	const struct matrix *m = &i->record.rows;
+	AUTO_MATRIX struct matrix had = { 0 };
+
+	if (!place_value(&i->place, buf_text(&i->path), i->attr.data,
+			 i->mount.version.value_max, &i->scratch) ||
+	    !value_numbers(i, &had) || had.n != m->n)
+		return false;
+	for (size_t j = 0; j < m->n; j++) {
+		float is = elem_stored(&i->known, had.v[j]);
+		float want = elem_stored(&i->known, m->v[j]);
+
+		if (is < want || is > want ||
+		    (i->known.type <= VEXFS_F16 && !signbit(is) != !signbit(want)))
+			return false;
+	}
+	return true;
+}
+
 static int put_row(struct import *i, bool existed)
 {
 	const struct matrix *m = &i->record.rows;
@@ -194,9 +234,7 @@ static int put_row(struct import *i, bool existed)
 
 	if (!i->known.dim)
 		return put_first(i);
-	if (existed && !i->all &&
-	    place_holds(&i->place, buf_text(&i->path), i->attr.data, m->v, bytes,
-			&i->scratch)) {
+	if (existed && !i->all && holds(i)) {
 		i->held++;
 		return 0;
 	}
@@ -209,6 +247,7 @@ static int check_row(struct import *i)
 {
 	const struct matrix *m = &i->record.rows;
 	bool cosine = i->known.dim && i->known.metric == VEXFS_COSINE;
+	uint32_t max = i->mount.version.value_max;
 
 	if (i->known.dim && m->cols != i->known.dim)
 		return cli_error("row %llu: %zu numbers, space '%s' has dimension %u",
@@ -218,11 +257,11 @@ static int check_row(struct import *i)
 		return cli_error(
 		    "row %llu: all zeros have no direction (space '%s' is cosine)",
 		    (unsigned long long)i->record.number, i->known.name);
-	if (m->n * sizeof(float) > i->mount.version.value_max)
+	if (i->known.dim ? m->rows * elem_row_bytes(&i->known) > max
+			 : m->n * sizeof(float) > max)
 		return cli_error(
 		    "row %llu: %zu numbers pass the %u bytes of an attachment",
-		    (unsigned long long)i->record.number, m->n,
-		    i->mount.version.value_max);
+		    (unsigned long long)i->record.number, m->n, max);
 	return 0;
 }
 

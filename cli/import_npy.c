@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * import_npy: NumPy's format, versions 1 to 3: a two-dimensional array in C order of
- * little-endian f2, f4 or f8, or of i1 or u1 (a one-dimensional array is one row).
+ * little-endian f2, f4, f8 or i2, or of i1, u1 or b1 (a one-dimensional array is one
+ * row).
  */
 #include "reader.h"
 
-#include <math.h>
+#include "elem.h"
 
 #define HEADER_MAX 65536
 #define DIM_MAX 16384
 
-enum { KIND_F2, KIND_F4, KIND_F8, KIND_I1, KIND_U1, KIND_COUNT };
+enum { KIND_F2, KIND_F4, KIND_F8, KIND_I1, KIND_U1, KIND_I2, KIND_B1, KIND_COUNT };
 static const struct {
 	const char *descr;
 	uint32_t size;
 } kinds[KIND_COUNT] = {
 	[KIND_F2] = { "<f2", 2 }, [KIND_F4] = { "<f4", 4 }, [KIND_F8] = { "<f8", 8 },
-	[KIND_I1] = { "|i1", 1 }, [KIND_U1] = { "|u1", 1 },
+	[KIND_I1] = { "|i1", 1 }, [KIND_U1] = { "|u1", 1 }, [KIND_I2] = { "<i2", 2 },
+	[KIND_B1] = { "|b1", 1 },
 };
 
 struct npy {
@@ -105,8 +107,8 @@ static int npy_open(struct reader *r)
 	shape = value_of(header.data, "shape");
 	n->kind = descr && *descr ? find_kind(descr) : -1;
 	if (n->kind < 0)
-		return cli_error("%s: element type is none of <f2 <f4 <f8 |i1 |u1",
-				 r->name);
+		return cli_error(
+		    "%s: element type is none of <f2 <f4 <f8 <i2 |i1 |u1 |b1", r->name);
 	if (!order || strncmp(order, "False", 5))
 		return cli_error("%s: not in C order", r->name);
 	if (!shape || !read_shape(shape, &rows, &dim))
@@ -121,30 +123,15 @@ static int npy_open(struct reader *r)
 	return 0;
 }
 
-static float half(const unsigned char *p)
-{
-	uint32_t h = p[0] | (uint32_t)p[1] << 8;
-	int exponent = (int)(h >> 10 & 31);
-	float mantissa = (float)(h & 1023);
-	float v;
-
-	if (exponent == 31)
-		v = h & 1023 ? NAN : INFINITY;
-	else if (exponent)
-		v = ldexpf(mantissa + 1024, exponent - 25);
-	else
-		v = ldexpf(mantissa, -24);
-	return h & 0x8000 ? -v : v;
-}
-
 static float element(int kind, const unsigned char *p)
 {
+	int16_t w;
 	double d;
 	float f;
 
 	switch (kind) {
 	case KIND_F2:
-		return half(p);
+		return elem_half(p);
 	case KIND_F4:
 		memcpy(&f, p, sizeof(f));
 		return f;
@@ -153,6 +140,9 @@ static float element(int kind, const unsigned char *p)
 		return (float)d;
 	case KIND_I1:
 		return (float)(signed char)*p;
+	case KIND_I2:
+		memcpy(&w, p, sizeof(w));
+		return w;
 	default:
 		return (float)*p;
 	}

@@ -114,8 +114,8 @@ bool place_exists(struct place *p, const char *path)
 	return fd >= 0;
 }
 
-bool place_holds(const struct place *p, const char *path, const char *attr,
-		 const void *value, size_t n, struct buf *room)
+bool place_value(const struct place *p, const char *path, const char *attr, size_t most,
+		 struct buf *out)
 {
 	const char *slash = strrchr(path, '/');
 	AUTO_BUF struct buf name = { 0 };
@@ -124,7 +124,11 @@ bool place_holds(const struct place *p, const char *path, const char *attr,
 
 	buf_fmt(&full, "/proc/self/fd/%d/%s", p->dirfd, slash ? slash + 1 : path);
 	buf_fmt(&name, "%s%s", VEXFS_XATTR, attr);
-	buf_clear(room);
-	len = lgetxattr(full.data, name.data, buf_room(room, n + 1), n + 1);
-	return len >= 0 && (size_t)len == n && !memcmp(room->data, value, n);
+	buf_clear(out);
+	len = lgetxattr(full.data, name.data, buf_room(out, most), most);
+	if (len < 0)
+		return false;
+	out->len = (size_t)len;
+	out->data[len] = 0;
+	return true;
 }

@@ -28,9 +28,9 @@ bool place_path_ok(const char *path);
  * *existed: there was something already. */
 int place_file(struct place *p, const char *path, bool *existed);
 bool place_exists(struct place *p, const char *path);
-/* The attachment `attr` of the file last given to place_file: does it have exactly this
- * value? `room`: scratch. */
-bool place_holds(const struct place *p, const char *path, const char *attr,
-		 const void *value, size_t n, struct buf *room);
+/* The value of `attr` of the file last given to place_file, if it has one of at most
+ * `most` bytes. */
+bool place_value(const struct place *p, const char *path, const char *attr, size_t most,
+		 struct buf *out);
 
 #endif

@@ -18,7 +18,8 @@ static bool many(const struct printer *p)
 
 static const char *metric_name(uint32_t metric)
 {
-	static const char *const names[] = { "cosine", "l2", "ip" };
+	static const char *const names[] = { "cosine", "l2",      "ip",
+					     "l1",     "hamming", "jaccard" };
 
 	return metric < ARRAY_SIZE(names) ? names[metric] : "?";
 }

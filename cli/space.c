@@ -5,12 +5,14 @@
  */
 #include "space.h"
 
+#include <math.h>
+
 #include "commands.h"
 #include "items.h"
 
 static const char help[] =
     "usage: vexctl space create S --dim N [--metric M] [--type T] [--index I]\n"
-    "                    [--m N] [--ef-construction N] [--ef-search N]\n"
+    "                    [--scale X] [--m N] [--ef-construction N] [--ef-search N]\n"
     "       vexctl space list [--script]\n"
     "       vexctl space show S\n"
     "       vexctl space set S KEY=VALUE...\n"
@@ -18,8 +20,10 @@ static const char help[] =
     "\n"
     "A space is a set of vectors of one dimension, metric and element type.\n"
     "\n"
-    "  --metric   cosine (default), l2, ip\n"
-    "  --type     f32 (default)\n"
+    "  --metric   cosine (default), l2, ip, l1; of bit hamming (default), jaccard\n"
+    "  --type     f32 (default), f16, i8, i16, bit\n"
+    "  --scale    of i8 and i16: numbers are divided by it and rounded; without it\n"
+    "             they have to be whole\n"
     "  --index    hnsw (default) or flat\n"
     "  --script   the commands that make the spaces again\n"
     "  set        m, ef_construction, ef_search\n"
@@ -29,23 +33,24 @@ static const char help[] =
     "attachment\n"
     "in it. create, set and drop are for root and the owner of the mount.\n";
 
-static const char *const words[][3] = {
-	[WORD_METRIC] = { "cosine", "l2", "ip" },
-	[WORD_TYPE] = { "f32" },
+#define WORDS_MAX 6u
+static const char *const words[][WORDS_MAX] = {
+	[WORD_METRIC] = { "cosine", "l2", "ip", "l1", "hamming", "jaccard" },
+	[WORD_TYPE] = { "f32", "f16", "i8", "i16", "bit" },
 	[WORD_INDEX] = { "flat", "hnsw" },
 };
 static const char *const kinds[] = { "metric", "type", "index" };
 
 const char *space_word(enum space_word kind, uint32_t value)
 {
-	return value < 3 && words[kind][value] ? words[kind][value] : "?";
+	return value < WORDS_MAX && words[kind][value] ? words[kind][value] : "?";
 }
 
 int space_number(enum space_word kind, const char *word, uint32_t *out)
 {
 	AUTO_BUF struct buf choices = { 0 };
 
-	for (uint32_t i = 0; i < 3 && words[kind][i]; i++) {
+	for (uint32_t i = 0; i < WORDS_MAX && words[kind][i]; i++) {
 		buf_fmt(&choices, "%s%s", i ? ", " : "", words[kind][i]);
 		if (strcmp(word, words[kind][i]))
 			continue;
@@ -71,16 +76,32 @@ int space_begin(struct invocation *in, int nargs, struct session *s)
 	return err ? err : session_open(&m, s);
 }
 
+/* The daemon knows which are possible; here: is it a number above 0? */
+static int take_scale(const char *text, struct vexfs_space *space)
+{
+	char *end;
+
+	if (space->type != VEXFS_I8 && space->type != VEXFS_I16)
+		return cli_error("--scale is for i8 and i16");
+	if (!*text || text[strspn(text, "0123456789.+-eE")])
+		return cli_error("--scale: not a number: '%s'", text);
+	space->scale = strtod(text, &end);
+	if (*end || !isfinite(space->scale) || !(space->scale > 0))
+		return cli_error("--scale: not a number above 0: '%s'", text);
+	return 0;
+}
+
 int space_create(struct invocation *in)
 {
 	AUTO_SESSION struct session s = SESSION_INIT;
 	struct vexfs_space space = { 0 };
-	const char *metric = "cosine", *type = "f32", *index = "hnsw";
+	const char *metric = NULL, *type = "f32", *index = "hnsw", *scale = NULL;
 	const struct opt opts[] = {
 		{ "dim", 0, OPT_COUNT, &space.dim, 1, NULL },
 		{ "metric", 0, OPT_TEXT, &metric, 0, NULL },
 		{ "type", 0, OPT_TEXT, &type, 0, NULL },
 		{ "index", 0, OPT_TEXT, &index, 0, NULL },
+		{ "scale", 0, OPT_TEXT, &scale, 0, NULL },
 		{ "m", 0, OPT_COUNT, &space.m, 1, NULL },
 		{ "ef-construction", 0, OPT_COUNT, &space.ef_construction, 1, NULL },
 		{ "ef-search", 0, OPT_COUNT, &space.ef_search, 1, NULL },
@@ -93,9 +114,13 @@ int space_create(struct invocation *in)
 		return code;
 	if (!space.dim)
 		return cli_error("needs --dim N");
-	err = space_number(WORD_METRIC, metric, &space.metric);
+	err = space_number(WORD_TYPE, type, &space.type);
+	if (!metric)
+		metric = space.type == VEXFS_BIT ? "hamming" : "cosine";
 	if (!err)
-		err = space_number(WORD_TYPE, type, &space.type);
+		err = space_number(WORD_METRIC, metric, &space.metric);
+	if (!err && scale)
+		err = take_scale(scale, &space);
 	if (!err)
 		err = space_number(WORD_INDEX, index, &space.index);
 	if (!err)

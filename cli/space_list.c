@@ -21,11 +21,27 @@ static bool sees_totals(struct session *s)
 	return !session_call(s, VEXFS_IOC_STATUS, &status);
 }
 
+/* The shortest decimal that gives the same number again. */
+static const char *scale_text(double scale, char text[32])
+{
+	for (int digits = 6; digits <= 17; digits++) {
+		double back;
+
+		snprintf(text, 32, "%.*g", digits, scale);
+		back = strtod(text, NULL);
+		if (!(back < scale || back > scale))
+			break;
+	}
+	return text;
+}
+
 static void print_script(const struct vexfs_space *s)
 {
 	printf("vexctl space create %s --dim %u --metric %s --type %s --index %s",
 	       s->name, s->dim, space_word(WORD_METRIC, s->metric),
 	       space_word(WORD_TYPE, s->type), space_word(WORD_INDEX, s->index));
+	if (s->scale > 0)
+		printf(" --scale %s", scale_text(s->scale, (char[32]){ 0 }));
 	if (s->m)
 		printf(" --m %u", s->m);
 	if (s->ef_construction)
@@ -133,6 +149,8 @@ int space_show(struct invocation *in)
 	printf("name: %s\ndim: %u\nmetric: %s\ntype: %s\nindex: %s\n", in->args[0],
 	       space.dim, space_word(WORD_METRIC, space.metric),
 	       space_word(WORD_TYPE, space.type), space_word(WORD_INDEX, space.index));
+	if (space.scale > 0)
+		printf("scale: %s\n", scale_text(space.scale, (char[32]){ 0 }));
 	printf("index_state: %s\n",
 	       space.index_state < ARRAY_SIZE(states) ? states[space.index_state] : "?");
 	printf("m: %u\nef_construction: %u\nef_search: %u\n", space.m,

@@ -6,6 +6,7 @@
  * program closes the session, and the daemon forgets it all.
  */
 #include "commands.h"
+#include "elem.h"
 #include "items.h"
 #include "mount.h"
 #include "vector.h"
@@ -29,11 +30,12 @@ struct txn {
 	const struct invocation *in;
 	struct mount mount;
 	struct session session;
-	struct items batch;   /* staged next */
-	unsigned long kind;   /* of these: VEXFS_IOC_PUT, VEXFS_IOC_DELETE */
-	uint64_t *line;       /* of each item of the transaction */
-	uint32_t items, room; /* in it, those of the batch included */
-	uint64_t number;      /* of the line at hand, from 1 */
+	struct items batch;       /* staged next */
+	unsigned long kind;       /* of these: VEXFS_IOC_PUT, VEXFS_IOC_DELETE */
+	uint64_t *line;           /* of each item of the transaction */
+	uint32_t items, room;     /* in it, those of the batch included */
+	struct vexfs_space known; /* of the last line that put; dim 0: none yet */
+	uint64_t number;          /* of the line at hand, from 1 */
 	struct buf path, attr;
 };
 
@@ -113,19 +115,41 @@ static void add(struct txn *t, uint32_t flags, const void *value, size_t len)
 	items_add(&t->batch, flags, buf_text(&t->path), buf_text(&t->attr), value, len);
 }
 
-/* Text goes as it is, so that getxattr gives it back; longer than an attachment may
- * be, as numbers. */
+/* Whether the text is a value of the line's space, as far as there is one yet. */
+static int is_value(struct txn *t, const char *text, bool *out)
+{
+	char name[VEXFS_NAME_LEN];
+	int err = 0;
+
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(t->attr.data, "."),
+		 t->attr.data);
+	if (!t->known.dim || strcmp(t->known.name, name)) {
+		err = session_space(&t->session, name, &t->known);
+		if (err)
+			t->known = (struct vexfs_space){ 0 };
+	}
+	if (err && err != -ENODEV)
+		return session_error(&t->session, err, name);
+	*out = elem_is_text(&t->known, text, strlen(text));
+	return 0;
+}
+
+/* Text goes as it is, so that getxattr gives it back; what is none in its space, or
+ * longer than an attachment may be, as numbers. */
 static int add_vector(struct txn *t, const char *text)
 {
 	AUTO_MATRIX struct matrix m = { 0 };
 	char what[40];
+	bool as_is = false;
 	int err;
 
 	snprintf(what, sizeof(what), "line %llu", (unsigned long long)t->number);
 	err = vector_parse(text, strlen(text), what, &m);
+	if (!err)
+		err = is_value(t, text, &as_is);
 	if (err)
 		return err;
-	if (strlen(text) <= t->mount.version.value_max)
+	if (as_is && strlen(text) <= t->mount.version.value_max)
 		add(t, 0, text, strlen(text));
 	else
 		add(t, VEXFS_ITEM_F32, m.v, m.n * sizeof(*m.v));

@@ -25,7 +25,8 @@
  *
  * read(2) gives the records that the last search or export left unread: whole ones,
  * as many as fit; EINVAL where the buffer is too small for the next one (1 MiB is
- * enough for any), 0 at the end. poll(2): POLLIN while there are some.
+ * enough for any, but see vexfs_export), 0 at the end. poll(2): POLLIN while there are
+ * some.
  *
  * Strings inside `data` are packed one behind the other, each with a NUL that its
  * length does not count. Paths are relative to the root of the mount.
@@ -202,8 +203,30 @@ VEXFS_ASSERT(offsetof(struct vexfs_page, data) == 48);
 
 /* ---- spaces ---------------------------------------------------------------------- */
 
-enum vexfs_metric { VEXFS_COSINE = 0, VEXFS_L2 = 1, VEXFS_IP = 2 };
-enum vexfs_type { VEXFS_F32 = 0 };
+enum vexfs_metric {
+	VEXFS_COSINE = 0,  /* 1 - cos */
+	VEXFS_L2 = 1,      /* root of the sum of squares */
+	VEXFS_IP = 2,      /* negated inner product */
+	VEXFS_L1 = 3,      /* sum of |a - b| */
+	VEXFS_HAMMING = 4, /* bit alone: how many bits differ */
+	VEXFS_JACCARD =
+	    5, /* bit alone: 1 - (ones in both) / (ones in either), 0 if none */
+};
+/*
+ * Elements of a row, little-endian. Calls that take float32 (searches, VEXFS_ITEM_F32)
+ * convert, and what is out of range is EINVAL: f16 to the nearest, ties to even; i8 and
+ * i16 value / scale to the nearest, ties to even, or in a space without a scale whole
+ * numbers alone; bit: 1 where above 0. A row stands for float32 numbers: of i8 and i16
+ * value x scale, of bit 0 and 1. Queries are not rounded, except to bits.
+ */
+enum vexfs_type {
+	VEXFS_F32 = 0,
+	VEXFS_F16 = 1, /* IEEE binary16 */
+	VEXFS_I8 = 2,
+	VEXFS_I16 = 3,
+	VEXFS_BIT = 4, /* dimension i is bit i % 8 (the least significant is 0) of byte
+			* i / 8; rows are whole bytes, spare bits mean nothing */
+};
 enum vexfs_index { VEXFS_INDEX_FLAT = 0, VEXFS_INDEX_HNSW = 1 };
 enum vexfs_index_state {
 	VEXFS_STATE_EXACT = 0, /* scans only: a small space, or a flat one */
@@ -239,9 +262,12 @@ struct vexfs_space {
 	uint64_t index_bytes; /* its memory */
 	uint32_t index_state; /* enum vexfs_index_state, for everybody */
 	uint32_t reserved0;
-	uint64_t reserved[4];
+	uint64_t reserved[2];
+	double scale; /* of i8 and i16; 0: none. CREATE reads it */
+	uint64_t reserved3[1];
 };
 VEXFS_ASSERT(sizeof(struct vexfs_space) == 200);
+VEXFS_ASSERT(offsetof(struct vexfs_space, scale) == 184);
 VEXFS_ASSERT(offsetof(struct vexfs_space, id) == 72);
 VEXFS_ASSERT(offsetof(struct vexfs_space, attachments) == 104);
 
@@ -260,8 +286,9 @@ VEXFS_ASSERT(offsetof(struct vexfs_space_list, spaces) == 16);
 
 /* vexfs_item.flags */
 enum {
-	VEXFS_ITEM_F32 = 1u << 0, /* value: rows of float32, whatever the space stores */
-	VEXFS_ITEM_CREATE = 1u << 1,  /* EEXIST where there is one */
+	VEXFS_ITEM_F32 = 1u << 0,    /* value: rows of float32, whatever the space stores;
+				      * E2BIG where what it stores would be too long */
+	VEXFS_ITEM_CREATE = 1u << 1, /* EEXIST where there is one */
 	VEXFS_ITEM_REPLACE = 1u << 2, /* ENODATA where there is none */
 };
 
@@ -343,7 +370,8 @@ VEXFS_ASSERT(offsetof(struct vexfs_last_error, text) == 16);
 
 /* ---- export ---------------------------------------------------------------------- */
 
-/* Laid out as vexfs_item: path, key, padding, value (rows x dim float32), padding. */
+/* Laid out as vexfs_item: path, key, padding, value, padding. The value is rows x dim
+ * float32; with VEXFS_EXPORT_STORED, the rows as the space stores them. */
 struct VEXFS_IN_BYTES vexfs_record {
 	uint32_t size;
 	uint32_t rows, dim;
@@ -352,11 +380,14 @@ struct VEXFS_IN_BYTES vexfs_record {
 };
 VEXFS_ASSERT(sizeof(struct vexfs_record) == sizeof(struct vexfs_item));
 
+/* Rows of bits can be longer than 1 MiB as float32, and are then EINVAL without it. */
+enum { VEXFS_EXPORT_STORED = 1u << 0 };
+
 /* The attachments of a space the caller may read, oldest first, as records by read(2)
  * on the session after this call; read(2) gives 0 at the end. EIO: a damaged one; the
  * next read goes on behind it. */
 struct vexfs_export {
-	uint32_t flags; /* 0 */
+	uint32_t flags; /* VEXFS_EXPORT_* */
 	uint32_t reserved0;
 	char space[VEXFS_NAME_LEN];
 	uint64_t after; /* in: only what was attached after this lsn; 0: all */

@@ -314,12 +314,14 @@ vex_err vex_engine_check_items(struct vex_engine *e, const struct vex_cred *cred
 			       size_t *bad) VEX_CHECKED;
 
 /* The attachments of a space the caller may read, with lsn above *after, oldest
- * first; `fn` gets each with its path and rows (f32) and returns 1 to stop before
- * taking this one. *after ends as the lsn of the last one taken. */
+ * first; `fn` gets each with its path and rows (f32, and as stored) and returns 1 to
+ * stop before taking this one. *after ends as the lsn of the last one taken. */
 struct vex_exported {
 	const char *path, *key;
 	const float *rows;
 	uint32_t nrows, dim;
+	const void *stored;
+	size_t stored_len;
 };
 vex_err vex_engine_export(struct vex_engine *e, const struct vex_cred *cred,
 			  const char *space, uint64_t *after,

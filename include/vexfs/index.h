@@ -15,13 +15,20 @@
 /* The rows to search: as struct vex_view, which engine copies from. */
 struct vex_rows {
 	uint32_t dim;
+	uint8_t type; /* enum vex_elem */
 	enum vex_metric metric;
 	unsigned seg_shift;
 	uint64_t slots;
-	const uint8_t *const *rows; /* float32, dim x 4 bytes a row */
+	double scale; /* as struct vex_layout */
+	const uint8_t *const *rows;
 	const float *const *norms;
 	const uint64_t *live;
 };
+
+static inline struct vex_layout vex_rows_layout(const struct vex_rows *r)
+{
+	return (struct vex_layout){ .dim = r->dim, .type = r->type, .scale = r->scale };
+}
 
 /*
  * Bounded set of the best hits of one query: at most `k`, at most `per_file` of one
@@ -39,6 +46,8 @@ vex_err vex_topk_new(uint32_t k, uint32_t per_file, float max_distance,
 void vex_topk_free(struct vex_topk *t);
 /* Distance a new hit must not exceed: +inf while there is room. */
 float vex_topk_limit(const struct vex_topk *t);
+/* Whether a hit of a file that has none yet would be kept. */
+bool vex_topk_fits(const struct vex_topk *t, float distance, uint64_t slot);
 /* Whether (distance, file, slot) would be kept; cheap, changes nothing. */
 bool vex_topk_wants(const struct vex_topk *t, float distance, uint64_t slot,
 		    uint64_t file);
@@ -64,9 +73,10 @@ struct vex_scan_stats {
 };
 
 /*
- * Exact search of nq queries (nq x dim float32) into one topk each. One query goes
- * through sgemv, several through sgemm. `cancel` (may be NULL) is looked at between
- * blocks: non-zero ends with -EINTR. Scratch is allocated once a call.
+ * Exact search of nq queries (nq x dim float32) into one topk each. Of float32 rows one
+ * query goes through sgemv, several through sgemm; all else through vex_scores. `cancel`
+ * (may be NULL) is looked at between blocks: non-zero ends with -EINTR. Scratch is
+ * allocated once a call.
  */
 vex_err vex_flat_search(const struct vex_rows *rows, const float *queries, size_t nq,
 			struct vex_topk **topk, vex_accept_fn accept, void *arg,

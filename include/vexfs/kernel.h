@@ -17,9 +17,84 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum vex_metric { VEX_COSINE = 0, VEX_L2 = 1, VEX_IP = 2 };
+enum vex_metric {
+	VEX_COSINE = 0,
+	VEX_L2 = 1,
+	VEX_IP = 2,
+	VEX_L1 = 3,      /* sum of |a - b| */
+	VEX_HAMMING = 4, /* bit alone: how many differ */
+	VEX_JACCARD = 5, /* bit alone: 1 - both / either; 0 where both are all zeros */
+};
 
 #define VEX_DIM_MAX 16384u
+
+/* ---- rows of any element type ---------------------------------------------------- */
+
+enum vex_elem { VEX_F32 = 0, VEX_F16 = 1, VEX_I8 = 2, VEX_I16 = 3, VEX_BIT = 4 };
+
+/*
+ * What the bytes of a row mean. Every row stands for `dim` float32 numbers, its decoded
+ * form, and all distances are those of the decoded numbers: of f16 the same values; of
+ * i8 and i16 (float)(value x scale); of bit 0 and 1, dimension i being bit i % 8 (the
+ * least significant is 0) of byte i / 8. Bits past the last dimension mean nothing.
+ */
+struct vex_layout {
+	uint32_t dim;
+	uint8_t type; /* enum vex_elem */
+	double
+	    scale; /* of i8 and i16; 0: the numbers are whole, and stand for themselves */
+};
+/* Bytes of a row. */
+size_t vex_row_bytes(uint8_t type, uint32_t dim);
+/* Elements first .. first + n - 1 of a row, decoded. */
+void vex_row_decode(const struct vex_layout *l, const void *row, uint32_t first,
+		    uint32_t n, float *out);
+/*
+ * Numbers (finite ones) to a row: f16 to the nearest, ties to even; i8 and i16: value /
+ * scale to the nearest, ties to even, or without a scale whole numbers alone; bit: 1
+ * where above 0. False: out of range, or not whole.
+ */
+bool vex_row_encode(const struct vex_layout *l, const float *v, void *row);
+/* No NaN, no Inf; all zeros only if zero_ok. */
+bool vex_row_ok(const struct vex_layout *l, const void *row, bool zero_ok);
+/* Square root of the sum of squares of the decoded row. */
+double vex_row_norm(const struct vex_layout *l, const void *row);
+/* As vex_distance, between numbers and a row. Under hamming and jaccard the numbers
+ * count as bits, as vex_row_encode makes them. */
+float vex_row_distance(const struct vex_layout *l, enum vex_metric metric, const float *q,
+		       const void *row, double qq);
+/* Which metrics go with a type: hamming and jaccard with bit, and bit with them alone. */
+bool vex_metric_fits(uint8_t metric, uint8_t type);
+
+/*
+ * A scan of rows where they lie. A score is greater for nearer rows: the inner product
+ * of cosine, l2 and ip, else the negated distance. Scores are sums of floats; a row
+ * whose vex_row_distance is within `limit` always passes vex_score_cut(q, limit), by
+ * vex_cut_mask over scores and norms. AVX-512, AVX2 or plain C, chosen at run time, or
+ * by VEXFS_KERNEL=avx512|avx2|scalar.
+ */
+struct vex_score_query {
+	struct vex_layout layout;
+	enum vex_metric metric;
+	const float *q;
+	const uint64_t *bits; /* of bit: q as a row, zeros behind it */
+	uint32_t ones;        /* in it */
+	double size;          /* norm of q; of l1 its sum of |q| */
+};
+/* Bytes of `room`, a multiple of 64; 0 for most. 64-aligned. */
+size_t vex_score_room(const struct vex_layout *l);
+/* q and room (kept by the caller) are borrowed. */
+void vex_score_query(const struct vex_layout *l, enum vex_metric metric, const float *q,
+		     void *room, struct vex_score_query *out);
+void vex_scores(const struct vex_score_query *q, const void *rows, size_t n, float *out);
+/* By plain C, which the others are tested against. */
+void vex_scores_scalar(const struct vex_score_query *q, const void *rows, size_t n,
+		       float *out);
+/* Whether OpenBLAS does it instead (vex_dots): float32 rows, inner products. */
+static inline bool vex_score_by_blas(const struct vex_layout *l, enum vex_metric metric)
+{
+	return l->type == VEX_F32 && metric <= VEX_IP;
+}
 
 /*
  * Prepares OpenBLAS: its own threads off. Returns true where the process should
@@ -37,7 +112,8 @@ double vex_square(const float *v, uint32_t dim);
 double vex_norm(const float *v, uint32_t dim);
 
 /* Exact distance of one pair: `metric` as SPEC section 3, clamped to the finite
- * float range; cosine and l2 never below 0, and 0 for equal vectors. qq: vex_square(q).
+ * float range; none but ip below 0, and 0 for equal vectors. qq: vex_square(q). Not for
+ * hamming and jaccard: these are vex_row_distance's.
  */
 float vex_distance(enum vex_metric metric, const float *q, const float *v, uint32_t dim,
 		   double qq);
@@ -59,6 +135,8 @@ struct vex_cut {
 	float a, b, c;
 };
 struct vex_cut vex_cut_make(enum vex_metric metric, float limit, uint32_t dim, double nq);
+/* For scores of any metric. */
+struct vex_cut vex_score_cut(const struct vex_score_query *q, float limit);
 /* Bit i: row i passes; n <= 64. */
 uint64_t vex_cut_mask(const struct vex_cut *cut, const float *dots, const float *norms,
 		      unsigned n);

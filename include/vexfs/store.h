@@ -33,17 +33,17 @@ struct vex_reader; /* a read connection */
 
 /* ---- spaces ------------------------------------------------------------- */
 
-enum vex_elem { VEX_F32 = 0 };
 enum vex_index_kind { VEX_FLAT = 0, VEX_HNSW = 1 };
 
 struct vex_space_spec {
 	char name[VEX_SPACE_NAME_MAX + 1];
 	uint8_t metric; /* enum vex_metric */
-	uint8_t type;   /* enum vex_elem */
+	uint8_t type;   /* enum vex_elem (kernel.h) */
 	uint8_t index;  /* enum vex_index_kind */
 	uint8_t quant;  /* 0 none */
 	uint32_t dim;
 	uint32_t m, ef_construction, ef_search;
+	double scale; /* of i8 and i16; 0: none */
 };
 
 struct vex_space_counts {
@@ -74,6 +74,9 @@ uint32_t vex_space_dim(const struct vex_space *sp);
 uint8_t vex_space_metric(const struct vex_space *sp);
 /* Bytes of one row. */
 size_t vex_space_stride(const struct vex_space *sp);
+struct vex_layout; /* kernel.h */
+/* What its rows are; never changes, lives as long as the space. */
+const struct vex_layout *vex_space_layout(const struct vex_space *sp);
 void vex_space_counts(struct vex_space *sp, struct vex_space_counts *out);
 
 /* ---- slots --------------------------------------------------------------- */
@@ -93,6 +96,7 @@ void vex_slots_return(struct vex_space *sp, uint64_t first, uint32_t rows);
  */
 struct vex_view {
 	struct vex_space *space;
+	const struct vex_layout *layout;
 	uint32_t dim;
 	uint8_t metric;
 	unsigned seg_shift;
@@ -102,7 +106,7 @@ struct vex_view {
 	uint64_t lsn;       /* last change it shows, of the whole store */
 	uint64_t changed;   /* the last of these that made rows of the space live */
 	const uint8_t *const *rows; /* by segment; mapped, read-only */
-	const float *const *norms;  /* by segment: vex_norm of each row */
+	const float *const *norms;  /* by segment: vex_row_norm of each row */
 	const uint64_t *live;       /* bitmap; does not change */
 	struct vex_bits *bits;      /* private: what holds it */
 	uint64_t pin;               /* private */

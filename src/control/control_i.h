@@ -51,6 +51,7 @@ struct last_error {
 struct export
 {
 	bool on;
+	bool stored; /* VEXFS_EXPORT_STORED */
 	char space[VEXFS_NAME_LEN];
 	uint64_t after;
 	vex_err err;          /* met behind the records given last: for the next read */
@@ -266,6 +267,7 @@ vex_err config_write(struct vex_session *s, const struct vex_cred *cred, const v
 		     size_t size) VEX_CHECKED;
 vex_err ioc_config(struct call *c) VEX_CHECKED;
 vex_err ioc_stats(struct call *c) VEX_CHECKED;
+const char *type_name(uint8_t type);
 
 static inline size_t pad8(size_t n)
 {

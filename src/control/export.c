@@ -36,7 +36,7 @@ static vex_err check(struct call *c, const struct vexfs_export *h)
 {
 	vex_err err;
 
-	if (h->flags)
+	if (h->flags & ~(uint32_t)VEXFS_EXPORT_STORED)
 		return session_fail(c->s, -EINVAL, "unknown flags %#x", h->flags);
 	err = call_reserved(c, h->reserved0);
 	if (!err)
@@ -67,6 +67,7 @@ vex_err ioc_export(struct call *c)
 		return err;
 	memcpy(s->export.space, h->space, sizeof(h->space));
 	s->export.after = h->after;
+	s->export.stored = h->flags & VEXFS_EXPORT_STORED;
 	s->export.on = true;
 	s->unread = true;
 	return 0;
@@ -78,13 +79,15 @@ struct packing {
 	uint8_t *at;
 	size_t left;
 	size_t wanted; /* size of the record that did not fit; 0: none */
+	bool stored;
 };
 
 static int pack(void *arg, const struct vex_exported *e)
 {
 	struct packing *p = arg;
 	size_t path_len = strlen(e->path), key_len = strlen(e->key);
-	size_t bytes = (size_t)e->nrows * e->dim * sizeof(float);
+	size_t bytes =
+	    p->stored ? e->stored_len : (size_t)e->nrows * e->dim * sizeof(float);
 	size_t value_at = pad8(sizeof(struct vexfs_record) + path_len + key_len + 2);
 	size_t size = pad8(value_at + bytes);
 	struct vexfs_record r = {
@@ -104,7 +107,7 @@ static int pack(void *arg, const struct vex_exported *e)
 	memcpy(p->at, &r, sizeof(r));
 	memcpy(p->at + sizeof(r), e->path, path_len + 1);
 	memcpy(p->at + sizeof(r) + path_len + 1, e->key, key_len + 1);
-	memcpy(p->at + value_at, e->rows, bytes);
+	memcpy(p->at + value_at, p->stored ? e->stored : e->rows, bytes);
 	p->at += size;
 	p->left -= size;
 	return 0;
@@ -113,7 +116,7 @@ static int pack(void *arg, const struct vex_exported *e)
 vex_err export_read(struct vex_session *s, void *buf, size_t size, size_t *n)
 {
 	struct export *x = &s->export;
-	struct packing p = { .at = buf, .left = size };
+	struct packing p = { .at = buf, .left = size, .stored = x->stored };
 	vex_err err = x->err;
 
 	x->err = 0;

@@ -130,6 +130,29 @@ static vex_err take_items(struct call *c, const struct vexfs_items *h, bool put,
 	return err;
 }
 
+/* What a value would have had to be, where that is known. */
+static bool say_shape(struct vex_session *s, vex_err err, const struct vex_item *item)
+{
+	AUTO_SPACE struct vex_space *sp = NULL;
+	struct vex_space_spec spec;
+	char name[VEX_SPACE_NAME_MAX + 1];
+
+	if (err != -EINVAL || item->del)
+		return false;
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(item->attr, "."), item->attr);
+	if (vex_space_find(vex_engine_store(s->control->engine), name, &sp))
+		return false;
+	vex_space_spec(sp, &spec);
+	session_fail(
+	    s, err, "%.200s: %.100s: Invalid argument: the space takes rows of %u %s%s%s",
+	    item->path, item->attr, spec.dim, type_name(spec.type),
+	    spec.type != VEX_I8 && spec.type != VEX_I16 ? ""
+	    : spec.scale > 0                            ? " with a scale"
+							: ", whole numbers",
+	    spec.metric == VEX_COSINE ? ", none all zeros" : "");
+	return true;
+}
+
 vex_err items_blame(struct vex_session *s, vex_err err, const struct vex_item *items,
 		    size_t n, size_t bad)
 {
@@ -139,6 +162,8 @@ vex_err items_blame(struct vex_session *s, vex_err err, const struct vex_item *i
 	if (!err || bad >= n)
 		return err;
 	s->error.item = (uint32_t)bad;
+	if (say_shape(s, err, &items[bad]))
+		return err;
 	return session_fail(s, err, "%.300s: %.120s: %s", items[bad].path,
 			    items[bad].attr, why ? why : "unknown error");
 }

@@ -26,6 +26,7 @@ static void fill(struct vex_engine *e, struct vexfs_space *o, struct vex_space *
 	o->m = spec.m;
 	o->ef_construction = spec.ef_construction;
 	o->ef_search = spec.ef_search;
+	o->scale = spec.scale;
 	vex_engine_index_info(e, sp, &index);
 	o->index_state = index.state;
 	if (!totals)
@@ -55,6 +56,8 @@ static vex_err check(struct call *c, const struct vexfs_space *h, uint32_t mask)
 	if (h->mask & ~mask)
 		return session_fail(c->s, -EINVAL, "unknown mask %#x", h->mask & ~mask);
 	err = call_reserved(c, h->reserved);
+	if (!err)
+		err = call_reserved(c, h->reserved3);
 	if (!err)
 		err = call_name(c, h->name, offsetof(struct vexfs_space, name));
 	if (!err && !h->name[0])
@@ -89,6 +92,25 @@ static void say(struct call *c, vex_err err, const char *name)
 		session_fail(c->s, err, "no space %s", name);
 }
 
+/* What is wrong with a spec that was refused. */
+static vex_err refuse(struct call *c, vex_err err, const struct vex_space_spec *spec)
+{
+	if (spec->metric <= VEX_JACCARD && spec->type <= VEX_BIT &&
+	    !vex_metric_fits(spec->metric, spec->type))
+		return session_fail(
+		    c->s, err,
+		    "metric %s does not go with elements of type %s: "
+		    "hamming and jaccard are for bit, and bit has no others",
+		    metric_name(spec->metric), type_name(spec->type));
+	if (spec->scale < 0 || spec->scale > 0)
+		return session_fail(c->s, err,
+				    "a scale is for i8 and i16, above 0, and such that "
+				    "all values are normal float32 numbers");
+	return session_fail(c->s, err,
+			    "a space of this name, dimension, metric, "
+			    "type or index cannot be made");
+}
+
 vex_err ioc_space_create(struct call *c)
 {
 	struct vexfs_space *h = c->head;
@@ -107,11 +129,10 @@ vex_err ioc_space_create(struct call *c)
 	spec.m = h->m;
 	spec.ef_construction = h->ef_construction;
 	spec.ef_search = h->ef_search;
+	spec.scale = h->scale;
 	err = vex_space_spec_check(&spec);
 	if (err)
-		return session_fail(c->s, err,
-				    "a space of this name, dimension, metric, "
-				    "type or index cannot be made");
+		return refuse(c, err, &spec);
 	err = vex_engine_space_create(c->engine, c->cred, &spec);
 	say(c, err, h->name);
 	return err ? err : find_fill(c, h);

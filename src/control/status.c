@@ -8,9 +8,17 @@
 
 const char *metric_name(uint8_t metric)
 {
-	static const char *const names[] = { "cosine", "l2", "ip" };
+	static const char *const names[] = { "cosine", "l2",      "ip",
+					     "l1",     "hamming", "jaccard" };
 
 	return metric < ARRAY_SIZE(names) ? names[metric] : "unknown";
+}
+
+const char *type_name(uint8_t type)
+{
+	static const char *const names[] = { "f32", "f16", "i8", "i16", "bit" };
+
+	return type < ARRAY_SIZE(names) ? names[type] : "unknown";
 }
 
 static void add_string(struct vex_buf *b, const char *key, const char *value)
@@ -160,9 +168,9 @@ static void add_space(struct vex_engine *e, struct vex_space *sp, bool totals,
 	vex_buf_str(b, "    {\"name\": ");
 	vex_buf_json(b, spec.name, strlen(spec.name));
 	vex_buf_fmt(b,
-		    ", \"dim\": %u, \"metric\": \"%s\", \"type\": \"f32\", "
+		    ", \"dim\": %u, \"metric\": \"%s\", \"type\": \"%s\", "
 		    "\"index\": \"%s\", \"state\": \"%s\"",
-		    spec.dim, metric_name(spec.metric),
+		    spec.dim, metric_name(spec.metric), type_name(spec.type),
 		    spec.index == VEX_FLAT ? "flat" : "hnsw",
 		    index_state_name(index.state));
 	if (totals) {

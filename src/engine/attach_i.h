@@ -24,10 +24,23 @@ enum attr_kind attr_kind(const char *attr);
 /* [deep] Rows of a text of any length; all is checked, finiteness too. -EINVAL. */
 vex_err text_decode(const char *text, size_t len, struct rows *out) VEX_CHECKED;
 bool text_is_blank(const char *s, size_t len);
-/* How many rows of `dim` (0: one row, its length the dimension) fill `size` bytes. */
-vex_err rows_shape(size_t size, uint32_t dim, uint32_t *n, uint32_t *cols) VEX_CHECKED;
+/* How many rows of `l` (its dim 0: one f32 row, its length the dimension) fill `size`
+ * bytes. */
+vex_err rows_shape(size_t size, const struct vex_layout *l, uint32_t *n,
+		   uint32_t *cols) VEX_CHECKED;
+/*
+ * Rows whose bytes all look like text could not be set again with what getxattr returns
+ * for them: `cp -a` would fail. As text they can: that text, appended to `out`; nothing
+ * where they do not look so, or the text would be too long. -ENOMEM.
+ */
+vex_err rows_as_text(const struct vex_layout *l, const void *rows, uint32_t n,
+		     struct vex_buf *out) VEX_CHECKED;
 
 /* ---- space.c ----------------------------------------------------------------- */
+
+/* What the rows of the space of that name are; dim 0: there is none, and a first
+ * attachment will make it f32. */
+struct vex_layout layout_of(struct vex_engine *e, const char *name);
 
 /*
  * Spaces come and go under the write side; a put holds the read side from looking its
@@ -77,10 +90,11 @@ struct put {
 	struct vex_engine *e;
 	const struct vex_obj *o;
 	struct attr_name a;
-	const float *v;
-	uint32_t n, dim;
-	uint8_t form;     /* VEX_FORM_* */
-	const void *text; /* with VEX_FORM_TEXT */
+	const void *rows;
+	uint32_t n;
+	struct vex_layout layout; /* of the rows; the space's must be the same */
+	uint8_t form;             /* VEX_FORM_* */
+	const void *text;         /* with VEX_FORM_TEXT */
 	size_t text_len;
 	int flags; /* XATTR_CREATE, XATTR_REPLACE */
 	struct vex_stamp stamp;

@@ -188,18 +188,40 @@ static vex_err absorb_nothing(struct absorb *b)
 	return err ? err : commit(b->e, &b->l);
 }
 
-static vex_err absorb_rows(struct absorb *b, const struct rows *rows)
+/* The rows as the space wants them. Lines of numbers are no value that could be set in a
+ * space of i8, i16 or bit (text begins with "[" there), so there the rows are kept. */
+static vex_err absorb_convert(struct absorb *b, struct rows *rows, struct put *p,
+			      struct vex_buf *text)
 {
+	vex_err err;
+
+	p->layout = layout_of(b->e, p->a.space);
+	err = rows_convert(rows, &p->layout);
+	if (err)
+		return err;
+	p->layout.dim = rows->dim;
+	p->rows = rows->data;
+	p->n = rows->n;
+	p->form = VEX_FORM_TEXT | VEX_FORM_CONTENT;
+	p->text = b->text.data;
+	p->text_len = b->text.len;
+	if (rows->type == VEX_F32 || rows->type == VEX_F16)
+		return 0;
+	err = rows_as_text(&p->layout, rows->data, rows->n, text);
+	p->text = text->data;
+	p->text_len = text->len;
+	if (!text->len)
+		p->form = VEX_FORM_BINARY | VEX_FORM_CONTENT;
+	return err;
+}
+
+static vex_err absorb_rows(struct absorb *b, struct rows *rows)
+{
+	AUTO_BUF struct vex_buf text = { 0 };
 	struct put p = {
 		.e = b->e,
 		.o = &b->o,
 		.a = { .key = "" },
-		.v = rows->v,
-		.n = rows->n,
-		.dim = rows->dim,
-		.form = VEX_FORM_TEXT | VEX_FORM_CONTENT,
-		.text = b->text.data,
-		.text_len = b->text.len,
 		.stamp = stamp_of(&b->st),
 	};
 	uint64_t node;
@@ -209,6 +231,8 @@ static vex_err absorb_rows(struct absorb *b, const struct rows *rows)
 		snprintf(p.a.space, sizeof(p.a.space), "%s", b->e->vec_space);
 	else
 		snprintf(p.a.space, sizeof(p.a.space), "vec%u", rows->dim);
+	if (!err)
+		err = absorb_convert(b, rows, &p, &text);
 	if (!err && node)
 		err = content_leaves(b->e, node, &p.a, &b->spaces, &b->l);
 	if (!err && node)
@@ -218,12 +242,13 @@ static vex_err absorb_rows(struct absorb *b, const struct rows *rows)
 
 static vex_err absorb_text(struct absorb *b)
 {
-	AUTO_ROWS struct rows rows = { 0 };
+	static const struct vex_layout any = { .type = VEX_F32 };
+	AUTO_ROWS struct rows rows = { .n = 0 };
 	vex_err err;
 
 	if (!value_is_text(b->text.data, b->text.len))
 		return -EINVAL;
-	err = value_decode(b->text.data, b->text.len, 0, &rows);
+	err = value_decode(b->text.data, b->text.len, &any, &rows);
 	return err ? err : absorb_rows(b, &rows);
 }
 

@@ -118,19 +118,37 @@ bool space_name_ok(const char *name, size_t len);
 /* ---- value.c: values to rows --------------------------------------------------- */
 
 struct rows {
-	float *v; /* heap: n x dim */
+	union {             /* heap: n rows of `dim` elements */
+		float *v;   /* type f32, as all rows are at first */
+		void *data; /* any type */
+	};
 	uint32_t n, dim;
+	uint8_t type; /* enum vex_elem */
 	uint8_t form; /* VEX_FORM_BINARY or VEX_FORM_TEXT */
 };
 void rows_free(struct rows *r);
 #define AUTO_ROWS __attribute__((cleanup(rows_free)))
 bool value_is_text(const void *value, size_t size);
-/* [deep] Decodes a value as SPEC section 2: dim 0: taken from the value (binary: one
- * row). Checks finiteness, not the metric. -EINVAL, -E2BIG, -ENOMEM. */
-vex_err value_decode(const void *value, size_t size, uint32_t dim,
+/* The same in a space of that type: of i8, i16 and bit, text begins with "[". */
+bool value_is_text_of(uint8_t type, const void *value, size_t size);
+/* [deep] Decodes a value as SPEC section 2, to rows of `l`; its dim 0: f32, and the
+ * dimension taken from the value (binary: one row). Checks finiteness, not the metric.
+ * -EINVAL, -E2BIG, -ENOMEM. */
+vex_err value_decode(const void *value, size_t size, const struct vex_layout *l,
 		     struct rows *out) VEX_CHECKED;
 /* No NaN or Inf; under cosine no row whose norm is 0. -EINVAL. */
-vex_err rows_check(const float *v, uint32_t n, uint32_t dim, uint8_t metric) VEX_CHECKED;
+vex_err rows_check(const void *rows, uint32_t n, const struct vex_layout *l,
+		   uint8_t metric) VEX_CHECKED;
+/* f32 rows to those of `l`: -EINVAL where a number is out of its range. */
+vex_err rows_convert(struct rows *r, const struct vex_layout *l) VEX_CHECKED;
+/* [deep] An attachment's rows, checked and decoded to f32; as vex_read_rows. */
+vex_err rows_read(struct vex_engine *e, struct vex_space *sp, const struct vex_attach *a,
+		  float *out) VEX_CHECKED;
+static inline bool layout_same(const struct vex_layout *a, const struct vex_layout *b)
+{
+	return a->dim == b->dim && a->type == b->type &&
+	       !(a->scale < b->scale || a->scale > b->scale);
+}
 
 /* ---- node.c: who a file is ------------------------------------------------------ */
 

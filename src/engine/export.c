@@ -44,17 +44,27 @@ static bool may_read(struct export *x, const struct place *p)
 
 static vex_err give(struct export *x, const struct vex_attach *a, const char *path)
 {
-	AUTO_FREE float *rows = malloc(a->rows * vex_space_stride(x->sp));
-	struct vex_exported out = { .path = path,
-				    .key = a->key,
-				    .rows = rows,
-				    .nrows = a->rows,
-				    .dim = vex_space_dim(x->sp) };
+	const struct vex_layout *l = vex_space_layout(x->sp);
+	size_t stride = vex_space_stride(x->sp);
+	AUTO_FREE float *rows = malloc((size_t)a->rows * l->dim * sizeof(*rows));
+	AUTO_FREE uint8_t *stored = malloc(a->rows * stride);
+	struct vex_exported out = {
+		.path = path,
+		.key = a->key,
+		.rows = rows,
+		.nrows = a->rows,
+		.dim = l->dim,
+		.stored = stored,
+		.stored_len = a->rows * stride,
+	};
 	vex_err err;
 
-	if (!rows)
+	if (!rows || !stored)
 		return -ENOMEM;
-	err = vex_read_rows(x->e->store, a, rows);
+	err = vex_read_rows(x->e->store, a, stored);
+	for (uint32_t i = 0; i < a->rows && !err; i++)
+		vex_row_decode(l, stored + i * stride, 0, l->dim,
+			       rows + (size_t)i * l->dim);
 	if (err == -ENODATA)
 		return 0;
 	if (err == -EIO) {

@@ -83,7 +83,7 @@ static vex_err drop_name(struct vex_engine *e, const struct fsck_finding *f)
 static vex_err put_text(struct vex_engine *e, const struct vex_attach *a,
 			struct vex_space *sp)
 {
-	AUTO_ROWS struct rows rows = { 0 };
+	AUTO_ROWS struct rows rows = { .n = 0 };
 	struct vex_change c = {
 		.kind = VEX_PUT,
 		.node = a->node,
@@ -101,9 +101,12 @@ static vex_err put_text(struct vex_engine *e, const struct vex_attach *a,
 	if (!err)
 		err = rows.dim == vex_space_dim(sp) && rows.n == a->rows ? 0 : -EINVAL;
 	if (!err)
-		err = rows_check(rows.v, rows.n, rows.dim, vex_space_metric(sp));
+		err = rows_convert(&rows, vex_space_layout(sp));
 	if (!err)
-		err = vex_slots_write(sp, rows.v, rows.n, &c.slot);
+		err = rows_check(rows.data, rows.n, vex_space_layout(sp),
+				 vex_space_metric(sp));
+	if (!err)
+		err = vex_slots_write(sp, rows.data, rows.n, &c.slot);
 	if (err)
 		return err;
 	c.rows = rows.n;

@@ -21,6 +21,8 @@ struct vex_rows graph_rows(const struct vex_view *v)
 {
 	return (struct vex_rows){
 		.dim = v->dim,
+		.type = v->layout->type,
+		.scale = v->layout->scale,
 		.metric = v->metric,
 		.seg_shift = v->seg_shift,
 		.slots = v->slots,

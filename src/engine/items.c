@@ -283,8 +283,9 @@ static vex_err slots_write(struct item_space *s)
 {
 	for (size_t i = 0; i < s->nruns; i++) {
 		struct item_run *run = &s->run[i];
-		vex_err err = vex_slots_write(s->sp, s->v + run->first * s->dim,
-					      (uint32_t)run->n, &run->slot);
+		vex_err err =
+		    vex_slots_write(s->sp, s->rows + run->first * item_stride(s),
+				    (uint32_t)run->n, &run->slot);
 
 		if (err)
 			return err;
@@ -324,14 +325,15 @@ static vex_err space_look(struct batch *b, struct item_space *s, bool make)
 	if (s->sp)
 		vex_space_unref(take_ptr(&s->sp));
 	if (make)
-		err = space_for_locked(b->e, s->name, s->dim, &s->sp, &s->made);
+		err = space_for_locked(b->e, s->name, s->layout.dim, &s->sp, &s->made);
 	else
 		err = vex_space_find(b->e->store, s->name, &s->sp);
 	if (err)
 		return err == -ENODEV && !make ? -EAGAIN : err;
-	if (vex_space_dim(s->sp) != s->dim)
+	/* Deletes of a space alone leave it unknown, and need not know. */
+	if (s->n && !layout_same(vex_space_layout(s->sp), &s->layout))
 		return -EINVAL;
-	return rows_check(s->v, (uint32_t)s->n, s->dim, vex_space_metric(s->sp));
+	return rows_check(s->rows, (uint32_t)s->n, &s->layout, vex_space_metric(s->sp));
 }
 
 static vex_err spaces_look(struct batch *b, bool make)
@@ -373,7 +375,7 @@ static void batch_free(struct batch *b)
 	for (size_t i = 0; i < b->nfiles; i++)
 		resolved_free(&b->file[i].r);
 	for (size_t i = 0; i < b->nspaces; i++) {
-		free(b->space[i].v);
+		free(b->space[i].rows);
 		free(b->space[i].run);
 		if (b->space[i].sp)
 			vex_space_unref(b->space[i].sp);

@@ -9,6 +9,8 @@
 
 /* As much as the longest value may need: 65,536 bytes of text hold 32,768 numbers. */
 #define RUN_BYTES (2u * VEX_VALUE_MAX)
+/* An attachment of bits, as float32. */
+#define F32_MAX (8u * sizeof(float) * VEX_VALUE_MAX)
 
 static vex_err space_add(struct batch *b, const char *name, size_t item, uint32_t *index)
 {
@@ -22,10 +24,11 @@ static vex_err space_add(struct batch *b, const char *name, size_t item, uint32_
 	*s = (struct item_space){ .item = item };
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	err = vex_space_find(b->e->store, name, &s->sp);
-	if (err &&
-	    (err != -ENODEV || vex_engine_knob(b->e, VEX_KNOB_STRICT) || !(item_is_put(b, item) || b->check)))
+	if (err && (err != -ENODEV || vex_engine_knob(b->e, VEX_KNOB_STRICT) ||
+		    !(item_is_put(b, item) || b->check)))
 		return err;
-	s->dim = s->sp ? vex_space_dim(s->sp) : 0;
+	if (s->sp)
+		s->layout = *vex_space_layout(s->sp);
 	*index = (uint32_t)b->nspaces++;
 	return 0;
 }
@@ -74,7 +77,7 @@ vex_err items_name(struct batch *b)
 /* Rows join the last run, or begin one. */
 static vex_err run_append(struct item_space *s, uint32_t n, uint32_t *index)
 {
-	size_t stride = (size_t)s->dim * sizeof(float);
+	size_t stride = item_stride(s);
 	struct item_run *run = s->run;
 
 	if (!s->nruns || (run[s->nruns - 1].n + n) * stride > RUN_BYTES) {
@@ -91,8 +94,8 @@ static vex_err run_append(struct item_space *s, uint32_t n, uint32_t *index)
 
 static vex_err rows_append(struct item_space *s, const void *rows, struct item_work *w)
 {
-	size_t cap = s->cap ? s->cap : 16, stride = (size_t)s->dim * sizeof(float);
-	float *v = s->v;
+	size_t cap = s->cap ? s->cap : 16, stride = item_stride(s);
+	uint8_t *all = s->rows;
 	vex_err err = run_append(s, w->rows, &w->run);
 
 	if (err)
@@ -100,13 +103,13 @@ static vex_err rows_append(struct item_space *s, const void *rows, struct item_w
 	while (cap < s->n + w->rows)
 		cap *= 2;
 	if (cap != s->cap) {
-		v = reallocarray(s->v, cap, stride);
-		if (!v)
+		all = reallocarray(s->rows, cap, stride);
+		if (!all)
 			return -ENOMEM;
-		s->v = v;
+		s->rows = all;
 		s->cap = cap;
 	}
-	memcpy((char *)v + s->n * stride, rows, w->rows * stride);
+	memcpy(all + s->n * stride, rows, w->rows * stride);
 	w->first = s->n;
 	s->n += w->rows;
 	return 0;
@@ -117,8 +120,8 @@ static vex_err decode_value(struct batch *b, size_t i)
 	const struct vex_item *it = &b->items[i];
 	struct item_work *w = &b->work[i];
 	struct item_space *s = &b->space[w->space];
-	AUTO_ROWS struct rows r = { 0 };
-	vex_err err = value_decode(it->value, it->size, s->dim, &r);
+	AUTO_ROWS struct rows r = { .n = 0 };
+	vex_err err = value_decode(it->value, it->size, &s->layout, &r);
 
 	if (err)
 		return err;
@@ -128,44 +131,51 @@ static vex_err decode_value(struct batch *b, size_t i)
 		w->text = it->value;
 		w->text_len = it->size;
 	}
-	s->dim = r.dim;
-	return rows_append(s, r.v, w);
+	s->layout.dim = r.dim;
+	return rows_append(s, r.data, w);
 }
 
-/* Numbers whose bytes all look like text could not be set again with what getxattr
- * returns for them: `cp -a` would fail. As text they can. "%.9g" is exact. */
-static vex_err rows_to_text(struct item_work *w, const float *v, uint32_t dim)
+static vex_err f32_finite(const float *v, size_t n)
 {
-	AUTO_BUF struct vex_buf t = { 0 };
+	struct vex_layout l = { .dim = (uint32_t)n, .type = VEX_F32 };
 
-	for (size_t i = 0; i < (size_t)w->rows * dim; i++)
-		vex_buf_fmt(&t, "%.9g%c", (double)v[i], (i + 1) % dim ? ',' : '\n');
-	if (t.err)
-		return t.err;
-	if (t.len > VEX_VALUE_MAX)
-		return 0;
-	w->text_len = t.len;
-	w->text = w->made_text = take_ptr(&t.data);
-	w->form = VEX_FORM_TEXT;
-	return 0;
+	return vex_row_ok(&l, v, true) ? 0 : -EINVAL;
 }
 
+/* Numbers for a space of any type, at most as many as it could store in one value. */
 static vex_err decode_f32(struct batch *b, size_t i)
 {
 	const struct vex_item *it = &b->items[i];
 	struct item_work *w = &b->work[i];
 	struct item_space *s = &b->space[w->space];
-	uint32_t dim;
-	vex_err err = rows_shape(it->size, s->dim, &w->rows, &dim);
+	struct vex_layout l = { .dim = s->layout.dim, .type = VEX_F32 };
+	AUTO_ROWS struct rows r = { .form = VEX_FORM_BINARY };
+	AUTO_BUF struct vex_buf text = { 0 };
+	vex_err err = rows_shape(it->size, &l, &r.n, &r.dim);
 
 	if (err)
 		return err;
-	s->dim = dim;
+	s->layout.dim = r.dim;
+	w->rows = r.n;
 	w->form = VEX_FORM_BINARY;
-	err = rows_append(s, it->value, w);
-	if (err || !value_is_text(it->value, it->size))
+	if (r.n * item_stride(s) > VEX_VALUE_MAX)
+		return -E2BIG;
+	err = f32_finite(it->value, it->size / sizeof(float));
+	r.data = err ? NULL : malloc(it->size);
+	if (!r.data)
+		return err ? err : -ENOMEM;
+	memcpy(r.data, it->value, it->size);
+	err = rows_convert(&r, &s->layout);
+	if (!err)
+		err = rows_append(s, r.data, w);
+	if (!err)
+		err = rows_as_text(&s->layout, r.data, r.n, &text);
+	if (err || !text.len)
 		return err;
-	return rows_to_text(w, s->v + w->first * dim, dim);
+	w->text_len = text.len;
+	w->text = w->made_text = take_ptr(&text.data);
+	w->form = VEX_FORM_TEXT;
+	return 0;
 }
 
 static vex_err decode_one(struct batch *b, size_t i)
@@ -177,7 +187,7 @@ static vex_err decode_one(struct batch *b, size_t i)
 
 	if (err || !item_is_put(b, i))
 		return err;
-	if (it->size > VEX_VALUE_MAX)
+	if (it->size > (it->f32 ? F32_MAX : VEX_VALUE_MAX))
 		return -E2BIG;
 	if (!it->size || it->flags & ~(XATTR_CREATE | XATTR_REPLACE))
 		return -EINVAL;
@@ -185,8 +195,9 @@ static vex_err decode_one(struct batch *b, size_t i)
 	if (err)
 		return err;
 	s = &b->space[w->space];
-	return rows_check(s->v + w->first * s->dim, w->rows, s->dim,
-			  s->sp ? vex_space_metric(s->sp) : (uint8_t)vex_engine_knob(b->e, VEX_KNOB_METRIC));
+	return rows_check(s->rows + w->first * item_stride(s), w->rows, &s->layout,
+			  s->sp ? vex_space_metric(s->sp)
+				: (uint8_t)vex_engine_knob(b->e, VEX_KNOB_METRIC));
 }
 
 vex_err items_decode(struct batch *b)

@@ -8,7 +8,7 @@
 
 /* Rows that are written with one call, into adjacent slots. */
 struct item_run {
-	size_t first; /* row within item_space.v */
+	size_t first; /* row within item_space.rows */
 	size_t n;
 	uint64_t slot;
 	bool written;
@@ -16,11 +16,11 @@ struct item_run {
 
 struct item_space {
 	char name[VEX_SPACE_NAME_MAX + 1];
-	struct vex_space *sp; /* NULL: does not exist yet */
-	uint32_t dim;
-	size_t item;   /* the first that names it: to blame */
-	float *v;      /* rows of all its items, one behind the other */
-	size_t n, cap; /* rows */
+	struct vex_space *sp;     /* NULL: does not exist yet */
+	struct vex_layout layout; /* dim 0: not known yet */
+	size_t item;              /* the first that names it: to blame */
+	uint8_t *rows;            /* of all its items, one behind the other */
+	size_t n, cap;            /* rows */
 	struct item_run *run;
 	size_t nruns;
 	bool made;
@@ -38,7 +38,7 @@ struct item_work {
 	struct attr_name a;
 	uint32_t file, space; /* indices */
 	uint32_t rows, run;
-	size_t first; /* row within item_space.v */
+	size_t first; /* row within item_space.rows */
 	uint8_t form;
 	const void *text;
 	size_t text_len;
@@ -65,6 +65,11 @@ struct batch {
 	struct changes l;
 	bool locked[NODE_LOCKS];
 };
+
+static inline size_t item_stride(const struct item_space *s)
+{
+	return vex_row_bytes(s->layout.type, s->layout.dim);
+}
 
 static inline bool item_is_put(const struct batch *b, size_t i)
 {

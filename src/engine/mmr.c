@@ -18,9 +18,10 @@ struct picker {
 	const struct vex_hit *pool;
 	size_t n;
 	float *apart; /* of each: distance to the nearest one chosen; NAN: chosen */
+	float *row;   /* the one chosen last, decoded */
 };
 
-static const float *row_of(const struct picker *p, size_t i)
+static const void *row_of(const struct picker *p, size_t i)
 {
 	return vex_view_row(&p->s->view, p->pool[i].slot);
 }
@@ -28,16 +29,17 @@ static const float *row_of(const struct picker *p, size_t i)
 static void choose(struct picker *p, size_t i)
 {
 	const struct vex_view *v = &p->s->view;
-	const float *q = row_of(p, i);
-	double qq = vex_square(q, v->dim);
+	double qq;
 
+	vex_row_decode(v->layout, row_of(p, i), 0, v->dim, p->row);
+	qq = vex_square(p->row, v->dim);
 	p->apart[i] = NAN;
 	for (size_t j = 0; j < p->n; j++) {
 		float d;
 
 		if (isnan(p->apart[j]))
 			continue;
-		d = vex_distance(v->metric, q, row_of(p, j), v->dim, qq);
+		d = vex_row_distance(v->layout, v->metric, p->row, row_of(p, j), qq);
 		if (d < p->apart[j])
 			p->apart[j] = d;
 	}
@@ -71,9 +73,11 @@ vex_err mmr_order(const struct search *s, const struct vex_hit *pool, size_t *n,
 	struct picker p = { .s = s, .pool = pool, .n = *n };
 
 	p.apart = malloc((*n + 1) * sizeof(*p.apart));
-	if (!hits || !p.apart) {
+	p.row = malloc(s->view.dim * sizeof(*p.row));
+	if (!hits || !p.apart || !p.row) {
 		free(hits);
 		free(p.apart);
+		free(p.row);
 		return -ENOMEM;
 	}
 	for (size_t i = 0; i < *n; i++)
@@ -85,6 +89,7 @@ vex_err mmr_order(const struct search *s, const struct vex_hit *pool, size_t *n,
 		choose(&p, at);
 	}
 	free(p.apart);
+	free(p.row);
 	*n = want;
 	*out = hits;
 	return 0;

@@ -77,12 +77,12 @@ static vex_err put_commit(struct put *p, struct changes *l, uint64_t node,
 	uint64_t slot;
 	vex_err err;
 
-	if (vex_space_dim(sp) != p->dim)
+	if (!layout_same(vex_space_layout(sp), &p->layout))
 		return -EINVAL;
-	err = rows_check(p->v, p->n, p->dim, vex_space_metric(sp));
+	err = rows_check(p->rows, p->n, &p->layout, vex_space_metric(sp));
 	if (err)
 		return err;
-	err = vex_slots_write(sp, p->v, p->n, &slot);
+	err = vex_slots_write(sp, p->rows, p->n, &slot);
 	if (err)
 		return err;
 	c = changes_attach(l, VEX_PUT, node, sp, p->a.key, p->a.key_len);
@@ -108,13 +108,14 @@ static vex_err put_first(struct put *p, struct changes *l, uint64_t node)
 	SCOPED_WRLOCK(&spaces_lock);
 	AUTO_SPACE struct vex_space *sp = NULL;
 	bool made;
-	vex_err err = rows_check(p->v, p->n, p->dim, (uint8_t)vex_engine_knob(p->e, VEX_KNOB_METRIC));
+	vex_err err = rows_check(p->rows, p->n, &p->layout,
+				 (uint8_t)vex_engine_knob(p->e, VEX_KNOB_METRIC));
 
 	if (p->flags & XATTR_REPLACE)
 		return -ENODATA;
 	if (err)
 		return err;
-	err = space_for_locked(p->e, p->a.space, p->dim, &sp, &made);
+	err = space_for_locked(p->e, p->a.space, p->layout.dim, &sp, &made);
 	if (err)
 		return err;
 	err = put_commit(p, l, node, sp);
@@ -146,7 +147,8 @@ vex_err put_locked(struct put *p, struct changes *l)
 	if (!err)
 		err = put_known(p, l, node);
 	if (err == -EAGAIN)
-		err = vex_engine_knob(p->e, VEX_KNOB_STRICT) ? -ENODEV : put_first(p, l, node);
+		err = vex_engine_knob(p->e, VEX_KNOB_STRICT) ? -ENODEV
+							     : put_first(p, l, node);
 	if (!err)
 		node_made(p->o, node);
 	return err;
@@ -170,11 +172,12 @@ static vex_err put_file(struct put *p)
 	return put_locked(p, &l);
 }
 
-static void put_take_rows(struct put *p, const struct rows *r)
+static void put_take_rows(struct put *p, const struct rows *r, const struct vex_layout *l)
 {
-	p->v = r->v;
+	p->rows = r->data;
 	p->n = r->n;
-	p->dim = r->dim;
+	p->layout = *l;
+	p->layout.dim = r->dim;
 	p->form = r->form;
 }
 
@@ -190,26 +193,18 @@ struct set_call {
 	uint64_t lsn; /* out */
 };
 
-/* 0: there is no such space. */
-static uint32_t dim_of(struct vex_engine *e, const char *name)
+static vex_err set_with(struct set_call *c, const struct vex_layout *l)
 {
-	AUTO_SPACE struct vex_space *sp = NULL;
-
-	return vex_space_find(e->store, name, &sp) ? 0 : vex_space_dim(sp);
-}
-
-static vex_err set_with(struct set_call *c, uint32_t dim)
-{
-	AUTO_ROWS struct rows rows = { 0 };
+	AUTO_ROWS struct rows rows = { .n = 0 };
 	struct put p = { .e = c->e, .o = c->o, .a = c->a, .flags = c->flags };
 	vex_err err;
 
-	if (!dim && vex_engine_knob(c->e, VEX_KNOB_STRICT))
+	if (!l->dim && vex_engine_knob(c->e, VEX_KNOB_STRICT))
 		return -ENODEV;
-	err = value_decode(c->value, c->size, dim, &rows);
+	err = value_decode(c->value, c->size, l, &rows);
 	if (err)
 		return err;
-	put_take_rows(&p, &rows);
+	put_take_rows(&p, &rows, l);
 	if (p.form & VEX_FORM_TEXT) {
 		p.text = c->value;
 		p.text_len = c->size;
@@ -222,15 +217,15 @@ static vex_err set_with(struct set_call *c, uint32_t dim)
 static vex_err set_deep(void *arg)
 {
 	struct set_call *c = arg;
-	uint32_t dim = dim_of(c->e, c->a.space);
-	vex_err err = set_with(c, dim);
+	struct vex_layout l = layout_of(c->e, c->a.space);
+	vex_err err = set_with(c, &l);
 
-	/* Somebody may have made the space just now, with another dimension: that is
-	 * what decides how a binary value reads, as if we had come after them. */
-	if (err == -EINVAL && !dim) {
-		dim = dim_of(c->e, c->a.space);
-		if (dim)
-			err = set_with(c, dim);
+	/* Somebody may have made the space just now, with another dimension or type: that
+	 * is what decides how a value reads, as if we had come after them. */
+	if (err == -EINVAL && !l.dim) {
+		l = layout_of(c->e, c->a.space);
+		if (l.dim)
+			err = set_with(c, &l);
 	}
 	return err;
 }
@@ -238,22 +233,21 @@ static vex_err set_deep(void *arg)
 /* Everything known without looking anything up: -EAGAIN where it is not. */
 static vex_err set_quick(struct set_call *c)
 {
-	AUTO_CHANGES struct changes l = { 0 };
-	AUTO_ROWS struct rows rows = { 0 };
+	AUTO_CHANGES struct changes list = { 0 };
+	AUTO_ROWS struct rows rows = { .n = 0 };
 	struct put p = { .e = c->e, .a = c->a, .flags = c->flags };
 	struct vex_obj o = *c->o;
+	struct vex_layout l;
 	struct stat st;
 	uint64_t node;
-	uint32_t dim;
 	vex_err err;
 
-	if (value_is_text(c->value, c->size) || !node_known(c->e, &o, &node) || !node ||
-	    dircache_lost(c->e->dircache, node))
+	if (!node_known(c->e, &o, &node) || !node || dircache_lost(c->e->dircache, node))
 		return -EAGAIN;
-	dim = dim_of(c->e, c->a.space);
-	if (!dim)
+	l = layout_of(c->e, c->a.space);
+	if (!l.dim || value_is_text_of(l.type, c->value, c->size))
 		return -EAGAIN;
-	err = value_decode(c->value, c->size, dim, &rows);
+	err = value_decode(c->value, c->size, &l, &rows);
 	if (!err)
 		err = obj_complete(c->o, &o.fh, &st);
 	if (!err)
@@ -264,9 +258,9 @@ static vex_err set_quick(struct set_call *c)
 	if (!(c->flags & XATTR_REPLACE) && !names_room_quick(c->e, &o, node, &c->a))
 		return -EAGAIN;
 	p.o = &o;
-	put_take_rows(&p, &rows);
+	put_take_rows(&p, &rows, &l);
 	p.stamp = stamp_of(&st);
-	err = put_known(&p, &l, node);
+	err = put_known(&p, &list, node);
 	c->lsn = p.lsn;
 	return err;
 }

@@ -279,14 +279,14 @@ static vex_err like_space(struct likes *l)
 static vex_err like_read(struct likes *l)
 {
 	struct search *s = l->s;
-	size_t stride = vex_space_stride(s->space), done = 0;
+	size_t done = 0;
 
 	if (l->rows > LIKE_ROWS_MAX) {
 		search_say(s, "%llu rows to be like: at most %u",
 			   (unsigned long long)l->rows, LIKE_ROWS_MAX);
 		return -ENOMEM;
 	}
-	s->own_vectors = malloc(l->rows * stride);
+	s->own_vectors = malloc(l->rows * s->spec.dim * sizeof(float));
 	if (!s->own_vectors)
 		return -ENOMEM;
 	for (size_t i = 0; i < l->n; i++) {
@@ -294,8 +294,8 @@ static vex_err like_read(struct likes *l)
 
 		if (l->v[i].space != vex_space_id(s->space))
 			continue;
-		err = vex_read_rows(s->e->store, &l->v[i],
-				    (char *)s->own_vectors + done * stride);
+		err = rows_read(s->e, s->space, &l->v[i],
+				s->own_vectors + done * s->spec.dim);
 		if (err)
 			return err;
 		done += l->v[i].rows;

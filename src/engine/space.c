@@ -6,6 +6,8 @@
  * is two commits: the space, then the put. spaces_lock (see attach_i.h) makes the pair
  * one step for everybody else, and lets a put that fails take its space away again.
  */
+#include <float.h>
+#include <math.h>
 #include "engine_i.h"
 #include "attach_i.h"
 
@@ -30,6 +32,17 @@ static bool default_to(uint32_t *v, uint32_t value, uint32_t min, uint32_t max)
 	return *v >= min && *v <= max;
 }
 
+/* Every value times it is a float, and not a subnormal one. */
+static bool scale_ok(const struct vex_space_spec *s)
+{
+	double most = s->type == VEX_I8 ? -(double)INT8_MIN : -(double)INT16_MIN;
+
+	if (!(s->scale < 0 || s->scale > 0))
+		return !isnan(s->scale);
+	return (s->type == VEX_I8 || s->type == VEX_I16) && s->scale >= (double)FLT_MIN &&
+	       s->scale * most <= (double)FLT_MAX;
+}
+
 vex_err vex_space_spec_check(struct vex_space_spec *spec)
 {
 	struct vex_space_spec s = *spec;
@@ -37,8 +50,8 @@ vex_err vex_space_spec_check(struct vex_space_spec *spec)
 
 	if (len == sizeof(s.name) || !space_name_ok(s.name, len))
 		return -EINVAL;
-	if (!s.dim || s.dim > VEX_DIM_MAX || s.metric > VEX_IP || s.type != VEX_F32 ||
-	    s.index > VEX_HNSW || s.quant)
+	if (!s.dim || s.dim > VEX_DIM_MAX || !vex_metric_fits(s.metric, s.type) ||
+	    !scale_ok(&s) || s.index > VEX_HNSW || s.quant)
 		return -EINVAL;
 	if (!default_to(&s.m, s.dim < HIGH_DIM ? M_LOW_DIM : M_HIGH_DIM, M_MIN, M_MAX) ||
 	    !default_to(&s.ef_construction, EF_CONSTRUCTION_DEFAULT, 1, EF_MAX) ||
@@ -46,6 +59,15 @@ vex_err vex_space_spec_check(struct vex_space_spec *spec)
 		return -EINVAL;
 	*spec = s;
 	return 0;
+}
+
+struct vex_layout layout_of(struct vex_engine *e, const char *name)
+{
+	AUTO_SPACE struct vex_space *sp = NULL;
+
+	if (vex_space_find(e->store, name, &sp))
+		return (struct vex_layout){ .type = VEX_F32 };
+	return *vex_space_layout(sp);
 }
 
 /* ---- by a first attachment --------------------------------------------------- */
@@ -140,7 +162,8 @@ vex_err vex_engine_space_drop(struct vex_engine *e, const struct vex_cred *cred,
 static vex_err spec_merge(struct vex_space_spec *now, const struct vex_space_spec *want)
 {
 	if ((want->dim && want->dim != now->dim) || want->metric != now->metric ||
-	    want->type != now->type)
+	    want->type != now->type || want->scale < now->scale ||
+	    want->scale > now->scale)
 		return -EINVAL;
 	now->index = want->index;
 	now->quant = want->quant;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The exact scan: every live row against every query, through BLAS in blocks.
+ * The exact scan: every live row against every query, in blocks, through BLAS where the
+ * rows are float32 and inner products will do, else through vex_scores.
  *
- * A block never crosses a segment. The BLAS number only rules rows out: what the cut
+ * A block never crosses a segment. The float number only rules rows out: what the cut
  * for the worst hit kept (vex_cut) lets pass is computed again in double, and that number
  * decides. So the answer is exact, although float sums are not; and after the first few
  * hundred rows almost none is looked at twice.
@@ -16,21 +17,29 @@
 /* Rows handed to BLAS at once: smaller blocks cost sgemv some of its speed. */
 #define BLOCK 4096u
 #define QUERIES_MAX 64u /* taken through the rows at once */
+#define TILE 65536u     /* bytes of rows that several queries visit in turn */
 
 struct scan {
 	const struct vex_rows *rows;
+	struct vex_layout layout;
+	size_t stride;
+	bool blas;
 	vex_accept_fn accept;
 	void *arg;
 	struct vex_scan_stats stats;
-	float *dots;     /* QUERIES_MAX x BLOCK */
-	double *squares; /* of the queries under way: <q, q> */
+	float *dots; /* QUERIES_MAX x BLOCK */
+	/* Of the queries under way: */
+	double *squares; /* <q, q> */
+	struct vex_score_query *sq;
+	uint8_t *room; /* theirs */
 };
 
-static const float *row_at(const struct vex_rows *r, uint64_t slot)
+static const void *row_at(const struct scan *s, uint64_t slot)
 {
+	const struct vex_rows *r = s->rows;
 	uint64_t in = slot & ((1ull << r->seg_shift) - 1);
 
-	return (const float *)(const void *)r->rows[slot >> r->seg_shift] + in * r->dim;
+	return r->rows[slot >> r->seg_shift] + in * s->stride;
 }
 
 static const float *norms_at(const struct vex_rows *r, uint64_t slot)
@@ -72,12 +81,13 @@ static vex_err consider(struct scan *s, struct vex_topk *t, const float *q, doub
 			uint64_t slot)
 {
 	const struct vex_rows *r = s->rows;
-	float d = vex_distance(r->metric, q, row_at(r, slot), r->dim, qq);
+	float d = vex_row_distance(&s->layout, r->metric, q, row_at(s, slot), qq);
 	uint64_t file;
 	int rc;
 
 	s->stats.exact++;
-	if (!(d <= vex_topk_limit(t)))
+	/* Of equal distances, which bits have many, later slots come too late. */
+	if (!vex_topk_fits(t, d, slot))
 		return 0;
 	rc = s->accept(s->arg, slot, &file);
 	if (rc < 0)
@@ -99,15 +109,16 @@ static uint64_t live_bits(const struct vex_rows *r, uint64_t first, unsigned n)
 	return n < 64 ? word & ((1ull << n) - 1) : word;
 }
 
-/* The block's inner products with one query against its answer so far, 64 at a time;
- * the cut follows the answer as it gets better. */
-static vex_err sift(struct scan *s, struct vex_topk *t, const float *q, double qq,
-		    uint64_t first, size_t n, const float *dots)
+/* The block's scores for one query against its answer so far, 64 at a time; the cut
+ * follows the answer as it gets better. */
+static vex_err sift(struct scan *s, struct vex_topk *t, size_t query, uint64_t first,
+		    size_t n)
 {
 	const struct vex_rows *r = s->rows;
+	const struct vex_score_query *sq = &s->sq[query];
+	const float *dots = s->dots + query * n;
 	float limit = vex_topk_limit(t);
-	double nq = sqrt(qq);
-	struct vex_cut cut = vex_cut_make(r->metric, limit, r->dim, nq);
+	struct vex_cut cut = vex_score_cut(sq, limit);
 
 	for (size_t i = 0; i < n; i += 64) {
 		unsigned m = n - i < 64 ? (unsigned)(n - i) : 64;
@@ -116,32 +127,46 @@ static vex_err sift(struct scan *s, struct vex_topk *t, const float *q, double q
 		mask &= live_bits(r, first + i, m);
 		for (; mask; mask &= mask - 1) {
 			unsigned bit = (unsigned)__builtin_ctzll(mask);
-			vex_err err = consider(s, t, q, qq, first + i + bit);
+			vex_err err =
+			    consider(s, t, sq->q, s->squares[query], first + i + bit);
 
 			if (err)
 				return err;
 		}
 		if (vex_topk_limit(t) < limit) {
 			limit = vex_topk_limit(t);
-			cut = vex_cut_make(r->metric, limit, r->dim, nq);
+			cut = vex_score_cut(sq, limit);
 		}
 	}
 	return 0;
 }
 
-static vex_err scan_block(struct scan *s, const float *qs, size_t nq, struct vex_topk **t,
-			  uint64_t first, size_t n)
+/* All queries over a tile of rows while it is in the cache. */
+static void score_block(struct scan *s, size_t nq, uint64_t first, size_t n)
+{
+	size_t tile = nq > 1 ? TILE / s->stride + 1 : n;
+
+	for (size_t i = 0; i < n; i += tile)
+		for (size_t j = 0; j < nq; j++)
+			vex_scores(&s->sq[j], row_at(s, first + i),
+				   n - i < tile ? n - i : tile, s->dots + j * n + i);
+}
+
+static vex_err scan_block(struct scan *s, size_t nq, struct vex_topk **t, uint64_t first,
+			  size_t n)
 {
 	const struct vex_rows *r = s->rows;
+	const float *qs = s->sq[0].q;
 
-	if (nq == 1)
-		vex_dots(qs, row_at(r, first), n, r->dim, s->dots);
+	if (!s->blas)
+		score_block(s, nq, first, n);
+	else if (nq == 1)
+		vex_dots(qs, row_at(s, first), n, r->dim, s->dots);
 	else
-		vex_dots_batch(qs, nq, row_at(r, first), n, r->dim, s->dots);
+		vex_dots_batch(qs, nq, row_at(s, first), n, r->dim, s->dots);
 	s->stats.distances += n * nq;
 	for (size_t j = 0; j < nq; j++) {
-		vex_err err = sift(s, t[j], qs + j * r->dim, s->squares[j], first, n,
-				   s->dots + j * n);
+		vex_err err = sift(s, t[j], j, first, n);
 
 		if (err)
 			return err;
@@ -154,15 +179,20 @@ static vex_err scan_all(struct scan *s, const float *qs, size_t nq, struct vex_t
 {
 	uint64_t slot = next_live(s->rows, 0);
 
-	for (size_t j = 0; j < nq; j++)
-		s->squares[j] = vex_square(qs + j * s->rows->dim, s->rows->dim);
+	for (size_t j = 0; j < nq; j++) {
+		const float *q = qs + j * s->rows->dim;
+
+		s->squares[j] = vex_square(q, s->rows->dim);
+		vex_score_query(&s->layout, s->rows->metric, q,
+				s->room + j * vex_score_room(&s->layout), &s->sq[j]);
+	}
 	while (slot < s->rows->slots) {
 		size_t n = run_at(s->rows, slot);
 		vex_err err;
 
 		if (cancel && *cancel)
 			return -EINTR;
-		err = scan_block(s, qs, nq, t, slot, n);
+		err = scan_block(s, nq, t, slot, n);
 		if (err)
 			return err;
 		slot = next_live(s->rows, slot + n);
@@ -170,19 +200,36 @@ static vex_err scan_all(struct scan *s, const float *qs, size_t nq, struct vex_t
 	return 0;
 }
 
+/* What one call needs for `group` queries, whose own room comes first. */
+static size_t scratch_size(size_t room, size_t group)
+{
+	size_t each = room + sizeof(double) + sizeof(struct vex_score_query) +
+		      BLOCK * sizeof(float);
+
+	return (each * group + 63) & ~(size_t)63;
+}
+
 vex_err vex_flat_search(const struct vex_rows *rows, const float *queries, size_t nq,
 			struct vex_topk **topk, vex_accept_fn accept, void *arg,
 			const _Atomic int *cancel, struct vex_scan_stats *stats)
 {
-	struct scan s = { .rows = rows, .accept = accept, .arg = arg };
+	struct scan s = { .rows = rows,
+			  .layout = vex_rows_layout(rows),
+			  .accept = accept,
+			  .arg = arg };
 	size_t group = nq < QUERIES_MAX ? nq : QUERIES_MAX;
+	size_t room = vex_score_room(&s.layout);
 	vex_err err = 0;
 
-	AUTO_FREE float *dots = malloc((BLOCK * sizeof(float) + sizeof(double)) * group);
-	if (!dots)
+	AUTO_FREE uint8_t *scratch = aligned_alloc(64, scratch_size(room, group));
+	if (!scratch)
 		return -ENOMEM;
-	s.squares = (double *)(void *)dots;
-	s.dots = dots + 2 * group;
+	s.stride = vex_row_bytes(rows->type, rows->dim);
+	s.blas = vex_score_by_blas(&s.layout, rows->metric);
+	s.room = scratch;
+	s.squares = (double *)(void *)(scratch + room * group);
+	s.sq = (struct vex_score_query *)(void *)(s.squares + group);
+	s.dots = (float *)(void *)(s.sq + group);
 	for (size_t j = 0; j < nq && !err; j += group) {
 		size_t n = nq - j < group ? nq - j : group;
 

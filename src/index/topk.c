@@ -246,6 +246,13 @@ static bool fits(const struct vex_topk *t, const struct vex_hit *h)
 	return t->n < t->k || worse(&t->heap[0], h);
 }
 
+bool vex_topk_fits(const struct vex_topk *t, float distance, uint64_t slot)
+{
+	struct vex_hit h = { .distance = distance, .slot = slot };
+
+	return fits(t, &h);
+}
+
 bool vex_topk_wants(const struct vex_topk *t, float distance, uint64_t slot,
 		    uint64_t file)
 {

@@ -14,6 +14,9 @@
  *   l2:     dot >= (|q|^2 + |v|^2 - limit^2) / 2
  *   ip:     dot >= -limit
  * each less slack x u x |q||v|.
+ *
+ * Sums of |q - v| have no cancellation: each term is off by u of itself and, where rows
+ * have a scale, by 2u of |v|, which is at most |q| + |q - v|. Counts of bits are exact.
  */
 #include <float.h>
 #include <math.h>
@@ -37,8 +40,24 @@ struct vex_cut vex_cut_make(enum vex_metric metric, float limit, uint32_t dim, d
 	case VEX_IP:
 		a = -l - 4.0 * U * fabs(l);
 		break;
+	case VEX_L1:
+	case VEX_HAMMING:
+	case VEX_JACCARD:
+		/* vex_score_cut's */
+		return (struct vex_cut){ -INFINITY, 0, 0 };
 	}
 	return (struct vex_cut){ (float)(a - (double)FLT_MIN), (float)b, (float)c };
+}
+
+struct vex_cut vex_score_cut(const struct vex_score_query *q, float limit)
+{
+	double slack = (q->layout.dim / 4.0 + 32.0) * U, a = -(double)limit;
+
+	if (q->metric <= VEX_IP)
+		return vex_cut_make(q->metric, limit, q->layout.dim, q->size);
+	if (q->metric == VEX_L1)
+		a = a * (1.0 + slack) - 8.0 * U * q->size - (double)FLT_MIN;
+	return (struct vex_cut){ (float)a, 0, 0 };
 }
 
 static bool passes(const struct vex_cut *cut, float dot, float norm)

@@ -2,13 +2,16 @@
 /*
  * The exact half: one pair at a time, products of floats summed in double (each product
  * of two floats is exact in double). This is the reference every scan is held against,
- * and the number users see.
+ * and the number users see. Rows of other types are decoded a piece at a time.
  */
 #include <float.h>
 #include <math.h>
+#include <string.h>
 #include <vexfs/kernel.h>
+#include "kernel_i.h"
 
 #define LANES 8u
+#define PIECE 256u /* numbers decoded at once, on the stack */
 
 /* One body, compiled for several CPUs and chosen by the loader. Not under sanitizers:
  * their runtime is not up yet when the loader chooses. */
@@ -108,6 +111,19 @@ CLONES static double square_distance(const float *a, const float *b, uint32_t n)
 	return total(&s) + rest;
 }
 
+CLONES static double sum_distance(const float *a, const float *b, uint32_t n)
+{
+	double s[LANES] = { 0 };
+	uint32_t i = 0;
+
+	for (; i + LANES <= n; i += LANES)
+		for (uint32_t j = 0; j < LANES; j++)
+			s[j] += fabs((double)a[i + j] - (double)b[i + j]);
+	for (; i < n; i++)
+		s[0] += fabs((double)a[i] - (double)b[i]);
+	return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+}
+
 double vex_square(const float *v, uint32_t dim)
 {
 	return dot(v, v, dim);
@@ -118,6 +134,15 @@ double vex_norm(const float *v, uint32_t dim)
 	return sqrt(dot(v, v, dim));
 }
 
+/* One root of the product: of equal vectors it is the product itself. Rounding can leave
+ * the range of a cosine by an ulp. */
+static float cosine(double qv, double qq, double vv)
+{
+	double d = 1.0 - qv / sqrt(qq * vv);
+
+	return (float)(d < 0 ? 0 : d > 2 ? 2 : d);
+}
+
 float vex_distance(enum vex_metric metric, const float *q, const float *v, uint32_t dim,
 		   double qq)
 {
@@ -126,14 +151,87 @@ float vex_distance(enum vex_metric metric, const float *q, const float *v, uint3
 	switch (metric) {
 	case VEX_COSINE:
 		d = dot_and_square(q, v, dim, &vv);
-		/* One root of the product: of equal vectors it is the product itself. */
-		d = 1.0 - d / sqrt(qq * vv);
-		/* Rounding can leave the range of a cosine by an ulp. */
-		return (float)(d < 0 ? 0 : d > 2 ? 2 : d);
+		return cosine(d, qq, vv);
 	case VEX_L2:
 		return (float)clamp_finite(sqrt(square_distance(q, v, dim)));
 	case VEX_IP:
 		return (float)clamp_finite(-dot(q, v, dim));
+	case VEX_L1:
+		return (float)clamp_finite(sum_distance(q, v, dim));
+	case VEX_HAMMING:
+	case VEX_JACCARD:
+		break;
 	}
 	return NAN;
+}
+
+/* ---- rows of any type -------------------------------------------------------- */
+
+double vex_row_norm(const struct vex_layout *l, const void *row)
+{
+	double sum = 0;
+	float v[PIECE];
+
+	if (l->type == VEX_BIT)
+		return sqrt(bits_ones(row, l->dim));
+	for (uint32_t i = 0; i < l->dim; i += PIECE) {
+		uint32_t n = l->dim - i < PIECE ? l->dim - i : PIECE;
+
+		vex_row_decode(l, row, i, n, v);
+		sum += dot(v, v, n);
+	}
+	return sqrt(sum);
+}
+
+/* Sums over the pieces; qq is summed in the same way as vv, or copies of a vector would
+ * not be at 0. */
+static float piecewise(const struct vex_layout *l, enum vex_metric metric, const float *q,
+		       const void *row)
+{
+	double d = 0, vv = 0, qq = 0, piece_vv = 0;
+	float v[PIECE];
+
+	for (uint32_t i = 0; i < l->dim; i += PIECE) {
+		uint32_t n = l->dim - i < PIECE ? l->dim - i : PIECE;
+
+		vex_row_decode(l, row, i, n, v);
+		if (metric == VEX_L2) {
+			d += square_distance(q + i, v, n);
+		} else if (metric == VEX_L1) {
+			d += sum_distance(q + i, v, n);
+		} else {
+			d += dot_and_square(q + i, v, n, &piece_vv);
+			vv += piece_vv;
+			qq += dot(q + i, q + i, n);
+		}
+	}
+	if (metric == VEX_COSINE)
+		return cosine(d, qq, vv);
+	return (float)clamp_finite(metric == VEX_L2   ? sqrt(d)
+				   : metric == VEX_IP ? -d
+						      : d);
+}
+
+float vex_row_distance(const struct vex_layout *l, enum vex_metric metric, const float *q,
+		       const void *row, double qq)
+{
+	if (l->type == VEX_BIT)
+		return bits_distance(metric, q, row, l->dim);
+	if (l->type != VEX_F32)
+		return piecewise(l, metric, q, row);
+	return vex_distance(metric, q, row, l->dim, qq);
+}
+
+double row_dot(const struct vex_layout *l, const float *q, const void *row)
+{
+	double sum = 0;
+	float v[PIECE];
+
+	for (uint32_t i = 0; i < l->dim; i += PIECE) {
+		uint32_t n = l->dim - i < PIECE ? l->dim - i : PIECE;
+
+		vex_row_decode(l, row, i, n, v);
+		sum += dot(q + i, v, n);
+	}
+	return sum;
 }

@@ -7,10 +7,11 @@
 
 static vex_err space_row(struct writer *w, uint32_t id, const struct vex_space_spec *p)
 {
-	vex_err err = sql_do(
-	    &w->q, SQL_SPACE_ADD, "isiiiiiiii", (int64_t)id, p->name, (int64_t)p->dim,
-	    (int64_t)p->metric, (int64_t)p->type, (int64_t)p->index, (int64_t)p->m,
-	    (int64_t)p->ef_construction, (int64_t)p->ef_search, (int64_t)p->quant);
+	vex_err err =
+	    sql_do(&w->q, SQL_SPACE_ADD, "isiiiiiiiid", (int64_t)id, p->name,
+		   (int64_t)p->dim, (int64_t)p->metric, (int64_t)p->type,
+		   (int64_t)p->index, (int64_t)p->m, (int64_t)p->ef_construction,
+		   (int64_t)p->ef_search, (int64_t)p->quant, p->scale);
 
 	return err ? err : meta_set_int(&w->q, "space_high", id);
 }
@@ -26,7 +27,8 @@ static uint32_t spaces_pending(const struct writer *w)
 
 static bool spec_ok(const struct vex_space_spec *p)
 {
-	return p && p->dim && p->dim <= 16384 && p->type == VEX_F32 && p->name[0] &&
+	return p && p->dim && p->dim <= VEX_DIM_MAX &&
+	       vex_metric_fits(p->metric, p->type) && p->name[0] &&
 	       memchr(p->name, 0, sizeof(p->name));
 }
 

@@ -74,7 +74,7 @@ static vex_err open_space(struct vex_check *c, struct scan *x, sqlite3_stmt *st)
 		.dim = sql_u32(st, 5),
 		.type = sql_u8(st, 6),
 	};
-	x->sp.stride = (size_t)x->sp.dim * sizeof(float);
+	x->sp.stride = vex_row_bytes(x->sp.type, x->sp.dim);
 	x->end = 0;
 	x->row = malloc(x->sp.stride + 1);
 	if (!x->row)

@@ -33,6 +33,7 @@ static void read_spec(sqlite3_stmt *st, struct vex_space_spec *spec)
 	spec->ef_construction = sql_u32(st, 7);
 	spec->ef_search = sql_u32(st, 8);
 	spec->quant = sql_u8(st, 9);
+	spec->scale = sqlite3_column_double(st, 11);
 }
 
 static vex_err load_moved(struct sql *q, struct vex_space *sp)
@@ -52,7 +53,8 @@ static vex_err load_space(struct vex_store *s, struct sql *q, sqlite3_stmt *st)
 	vex_err err;
 
 	read_spec(st, &spec);
-	if (s->nspaces == VEX_SPACES_MAX || !spec.dim || !sqlite3_column_text(st, 1))
+	if (s->nspaces == VEX_SPACES_MAX || !spec.dim || !sqlite3_column_text(st, 1) ||
+	    spec.type > VEX_BIT)
 		return -EUCLEAN;
 	err = space_alloc(s, sql_u32(st, 0), &spec, &sp);
 	if (err)

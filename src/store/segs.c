@@ -55,7 +55,10 @@ vex_err space_alloc(struct vex_store *s, uint32_t id, const struct vex_space_spe
 	sp->dim = spec->dim;
 	sp->metric = spec->metric;
 	sp->type = spec->type;
-	sp->stride = (size_t)spec->dim * sizeof(float);
+	sp->layout = (struct vex_layout){ .dim = spec->dim,
+					  .type = spec->type,
+					  .scale = spec->scale };
+	sp->stride = vex_row_bytes(spec->type, spec->dim);
 	sp->seg_shift = shift_for(sp->stride);
 	sp->spec = *spec;
 	sp->rows_fd = sp->recs_fd = -1;

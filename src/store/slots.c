@@ -204,8 +204,7 @@ vex_err vex_slots_write(struct vex_space *sp, const void *data, uint32_t rows,
 	if (err)
 		return err;
 	for (uint32_t i = 0; i < rows; i++, row += sp->stride) {
-		*slot_norm(sp, slot + i) =
-		    (float)vex_norm((const float *)(const void *)row, sp->dim);
+		*slot_norm(sp, slot + i) = (float)vex_row_norm(&sp->layout, row);
 		*slot_sum(sp, slot + i) = rec_row_sum(sp, row);
 	}
 	uint64_t start = vex_now_mono();

@@ -138,6 +138,11 @@ size_t vex_space_stride(const struct vex_space *sp)
 	return sp->stride;
 }
 
+const struct vex_layout *vex_space_layout(const struct vex_space *sp)
+{
+	return &sp->layout;
+}
+
 void vex_space_counts(struct vex_space *sp, struct vex_space_counts *out)
 {
 	uint64_t cap;

@@ -19,6 +19,7 @@
 #ifndef VEX_STORE_STORE_I_H
 #define VEX_STORE_STORE_I_H
 
+#include <vexfs/kernel.h>
 #include <vexfs/store.h>
 #include "format.h"
 #include "sql.h"
@@ -52,6 +53,7 @@ struct vex_space {
 	struct vex_store *store;
 	uint32_t id, dim;
 	uint8_t metric, type;
+	struct vex_layout layout; /* of its rows: dim, type, scale */
 	size_t stride;
 	unsigned seg_shift;
 	_Atomic uint32_t refs;

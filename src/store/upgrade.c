@@ -18,7 +18,7 @@ static const struct column {
 	int version; /* the step that adds it */
 	const char *table, *name, *type;
 } columns[] = {
-	{ 2, "space", "scale", "REAL" },    /* NULL: 1 */
+	{ 2, "space", "scale", "REAL" },    /* NULL: none */
 	{ 2, "space", "recall", "REAL" },   /* NULL: the default aim */
 	{ 2, "space", "moved", "INTEGER" }, /* last change that moved rows (compact.c) */
 };

@@ -170,6 +170,7 @@ vex_err vex_view_open(struct vex_space *sp, struct vex_view *v)
 	if (!p)
 		return -ENOMEM;
 	*v = (struct vex_view){
+		.layout = &sp->layout,
 		.dim = sp->dim,
 		.metric = sp->metric,
 		.seg_shift = sp->seg_shift,

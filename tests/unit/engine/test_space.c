@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Spaces by command: who may, what is checked, what may change. */
+#include <math.h>
 #include "attach_fixture.h"
 
 TestSuite(space, .timeout = 60, .init = af_up, .fini = af_down);
@@ -42,8 +43,19 @@ Test(space, specs_are_checked)
 		{ .name = "w.k", .dim = 1 },
 		{ .name = "w" },
 		{ .name = "w", .dim = 16385 },
-		{ .name = "w", .dim = 1, .metric = 3 },
-		{ .name = "w", .dim = 1, .type = 1 },
+		{ .name = "w", .dim = 1, .metric = 6 },
+		{ .name = "w", .dim = 1, .metric = VEX_HAMMING },
+		{ .name = "w", .dim = 1, .type = VEX_BIT },
+		{ .name = "w", .dim = 1, .metric = VEX_L1, .type = VEX_BIT },
+		{ .name = "w", .dim = 1, .metric = VEX_JACCARD, .type = VEX_I8 },
+		{ .name = "w", .dim = 1, .type = 5 },
+		{ .name = "w", .dim = 1, .scale = 1 },
+		{ .name = "w", .dim = 1, .type = VEX_F16, .scale = 1 },
+		{ .name = "w", .dim = 1, .type = VEX_I8, .scale = -1 },
+		{ .name = "w", .dim = 1, .type = VEX_I8, .scale = NAN },
+		{ .name = "w", .dim = 1, .type = VEX_I8, .scale = INFINITY },
+		{ .name = "w", .dim = 1, .type = VEX_I8, .scale = 1e-38 },
+		{ .name = "w", .dim = 1, .type = VEX_I16, .scale = 1.04e34 },
 		{ .name = "w", .dim = 1, .index = 2 },
 		{ .name = "w", .dim = 1, .quant = 1 },
 		{ .name = "w", .dim = 1, .m = 1 },
@@ -62,6 +74,36 @@ Test(space, specs_are_checked)
 	full.metric = VEX_IP;
 	full.index = VEX_HNSW;
 	cr_assert_eq(create(full), 0);
+}
+
+Test(space, types_and_scales_stay)
+{
+	struct vex_space_spec s;
+
+	cr_assert_eq(
+	    create((struct vex_space_spec){
+		.name = "w", .dim = 3, .metric = VEX_L1, .type = VEX_I16, .scale = 0.1 }),
+	    0);
+	cr_assert_eq(create((struct vex_space_spec){
+			 .name = "b", .dim = 9, .metric = VEX_JACCARD, .type = VEX_BIT }),
+		     0);
+	af_again();
+	spec_of("w", &s);
+	cr_assert_eq(s.metric, VEX_L1);
+	cr_assert_eq(s.type, VEX_I16);
+	cr_assert_eq(s.scale, 0.1);
+	s.scale = 0.2;
+	cr_assert_eq(vex_engine_space_set(eng, &af_uid0, &s), -EINVAL);
+	s.scale = 0.1;
+	s.ef_search = 99;
+	cr_assert_eq(vex_engine_space_set(eng, &af_uid0, &s), 0);
+	af_again();
+	spec_of("w", &s);
+	cr_assert_eq(s.scale, 0.1);
+	spec_of("b", &s);
+	cr_assert_eq(s.type, VEX_BIT);
+	cr_assert_eq(s.metric, VEX_JACCARD);
+	cr_assert_eq(s.scale, 0);
 }
 
 Test(space, only_admins)

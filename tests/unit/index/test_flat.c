@@ -14,8 +14,11 @@ TestSuite(index, .timeout = 120, .init = vex_kernel_init);
 
 struct set {
 	uint32_t dim;
+	uint8_t type;
+	double scale;
 	enum vex_metric metric;
 	float *v;
+	uint8_t *rows; /* of a type that is not f32 */
 	float norms[SLOTS];
 	const uint8_t *segs[SEGS];
 	const float *nsegs[SEGS];
@@ -51,9 +54,33 @@ static struct set *make(enum vex_metric metric, uint32_t dim, unsigned *seed)
 	return s;
 }
 
+/* The same rows as another type. */
+static void retype(struct set *s, uint8_t type, double scale)
+{
+	struct vex_layout l = { .dim = s->dim, .type = type, .scale = scale };
+	size_t stride = vex_row_bytes(type, s->dim);
+
+	s->type = type;
+	s->scale = scale;
+	s->rows = malloc(stride * SLOTS);
+	for (size_t i = 0; i < SLOTS; i++) {
+		float *v = s->v + i * s->dim;
+
+		for (uint32_t j = 0; j < s->dim; j++)
+			v[j] = scale > 0 || type == VEX_F16 ? v[j] : floorf(v[j]);
+		if (!vex_norm(v, s->dim))
+			v[0] = 1;
+		cr_assert(vex_row_encode(&l, v, s->rows + i * stride));
+		s->norms[i] = (float)vex_row_norm(&l, s->rows + i * stride);
+	}
+	for (size_t i = 0; i < SEGS; i++)
+		s->segs[i] = s->rows + (i << SHIFT) * stride;
+}
+
 static void drop(struct set *s)
 {
 	free(s->v);
+	free(s->rows);
 	free(s);
 }
 
@@ -83,13 +110,15 @@ static size_t oracle(struct set *s, const float *q, uint32_t k, uint32_t per_fil
 	size_t n = 0, kept = 0;
 
 	for (uint64_t i = 0; i < SLOTS; i++) {
-		const float *v = s->v + i * s->dim;
+		struct vex_layout l = { s->dim, s->type, s->scale };
+		const void *v = s->segs[i >> SHIFT] + (i & ((1u << SHIFT) - 1)) *
+							  vex_row_bytes(s->type, s->dim);
 
 		if (!(s->live[i / 64] >> (i % 64) & 1) || s->refused[s->file[i]])
 			continue;
 		all[n++] = (struct vex_hit){
 			.distance =
-			    vex_distance(s->metric, q, v, s->dim, vex_square(q, s->dim)),
+			    vex_row_distance(&l, s->metric, q, v, vex_square(q, s->dim)),
 			.slot = i,
 			.file = s->file[i],
 		};
@@ -108,6 +137,8 @@ static void check(struct set *s, const float *qs, size_t nq, uint32_t k,
 		  uint32_t per_file, float max)
 {
 	struct vex_rows rows = { .dim = s->dim,
+				 .type = s->type,
+				 .scale = s->scale,
 				 .metric = s->metric,
 				 .seg_shift = SHIFT,
 				 .slots = SLOTS - 5,
@@ -161,6 +192,33 @@ Test(index, flat_equals_sort)
 			free(q);
 			drop(s);
 		}
+}
+
+/* Every type and metric; bits give long runs of equal distances. */
+Test(index, flat_of_other_types_equals_sort)
+{
+	static const uint32_t dims[] = { 3, 17, 100 };
+	static const uint32_t ks[] = { 1, 10, 100000 };
+	unsigned seed = 12;
+
+	for (uint8_t type = VEX_F32; type <= VEX_BIT; type++)
+		for (int m = 0; m <= VEX_JACCARD; m++)
+			for (size_t d = 0; d < ARRAY_SIZE(dims); d++) {
+				struct set *s;
+				float q[10 * 100];
+
+				if (!vex_metric_fits((uint8_t)m, type))
+					continue;
+				s = make((enum vex_metric)m, dims[d], &seed);
+				retype(s, type, type == VEX_I16 ? 0.25 : 0);
+				for (size_t i = 0; i < dims[d] * 10; i++)
+					q[i] = (float)(rand_r(&seed) % 9) - 4 + 0.3f;
+				for (size_t k = 0; k < ARRAY_SIZE(ks); k++)
+					check(s, q, 1, ks[k], (uint32_t)k, INFINITY);
+				check(s, q, 10, 10, 1, INFINITY);
+				check(s, q, 10, 10, 0, 2.0f);
+				drop(s);
+			}
 }
 
 Test(index, topk_keeps_the_nearer_of_equal_slots)

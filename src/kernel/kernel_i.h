@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to kernel: what its files offer each other. */
+#ifndef VEXFS_KERNEL_I_H
+#define VEXFS_KERNEL_I_H
+
+#include <vexfs/kernel.h>
+
+/* distance.c: <q, row>, in double. */
+double row_dot(const struct vex_layout *l, const float *q, const void *row);
+
+/* bits.c: hamming or jaccard of numbers (above 0: 1) and a row of bits. */
+float bits_distance(enum vex_metric metric, const float *q, const uint8_t *row,
+		    uint32_t dim);
+uint32_t bits_ones(const uint8_t *row, uint32_t dim);
+/* The distance for many rows and a query that is bits already, negated: scores. */
+void bits_scores(const struct vex_score_query *q, const uint8_t *rows, size_t n,
+		 float *out);
+void bits_scores_scalar(const struct vex_score_query *q, const uint8_t *rows, size_t n,
+			float *out);
+
+/* VEXFS_KERNEL does not ask for another one. */
+bool kernel_allowed(const char *name);
+
+/* score_avx512.c, score_avx2.c: of every type but bit; NULL where the CPU cannot. */
+typedef void (*scores_fn)(const struct vex_score_query *q, const uint8_t *rows, size_t n,
+			  float *out);
+scores_fn scores_avx512(uint8_t type, enum vex_metric metric);
+scores_fn scores_avx2(uint8_t type, enum vex_metric metric);
+
+#endif
