@@ -103,8 +103,9 @@ struct vex_view {
 	size_t stride;      /* bytes a row */
 	uint64_t slots;     /* slots 0 .. slots-1 may be live */
 	uint64_t live_rows; /* bits set in live */
-	uint64_t lsn;       /* last change it shows, of the whole store */
-	uint64_t changed;   /* the last of these that made rows of the space live */
+	uint64_t attachments;
+	uint64_t lsn;     /* last change it shows, of the whole store */
+	uint64_t changed; /* the last of these that made rows of the space live */
 	const uint8_t *const *rows; /* by segment; mapped, read-only */
 	const float *const *norms;  /* by segment: vex_row_norm of each row */
 	const uint64_t *live;       /* bitmap; does not change */

@@ -31,14 +31,6 @@ static bool worth_it(const struct search *s)
 	       s->cap <= EF_MAX / (2 * FILTERED);
 }
 
-static bool filtered(const struct search *s)
-{
-	const struct vex_query *q = s->q;
-
-	return (q->where && *q->where) || s->under || q->fresh || !q->cred ||
-	       q->cred->uid;
-}
-
 static struct vex_hnsw_query params(const struct search *s, const struct graph *g)
 {
 	struct vex_hnsw_query p = {
@@ -47,7 +39,7 @@ static struct vex_hnsw_query params(const struct search *s, const struct graph *
 		.rerank = s->cap + (s->cap > 20 ? s->cap : 20),
 		.widen = vex_hnsw_widen(g->h),
 	};
-	if (filtered(s)) {
+	if (search_filtered(s)) {
 		p.k *= FILTERED;
 		p.rerank *= FILTERED;
 	}
@@ -58,17 +50,9 @@ static struct vex_hnsw_query params(const struct search *s, const struct graph *
 	return p;
 }
 
-/* Any row is a candidate; whose it is, is asked later. */
-static int take_any(void *arg, uint64_t slot, uint64_t *file)
-{
-	(void)arg;
-	*file = slot;
-	return 1;
-}
-
 static vex_accept_fn judge(const struct search *s)
 {
-	return s->wide ? take_any : verdict_accept;
+	return s->wide ? verdict_any : verdict_accept;
 }
 
 /* Needs a deep stack, for BLAS. */

@@ -42,6 +42,9 @@ struct builder {
 	const struct vex_hit *hits; /* NULL: not begun */
 	struct vex_hit *chosen;     /* by mmr; owned */
 	size_t accepted, refused;   /* of the query */
+	/* Of the hit under way; here, for they would be much on a small stack: */
+	struct known known;
+	struct vex_attach attach;
 };
 
 static void builder_free(struct builder *b)
@@ -51,6 +54,7 @@ static void builder_free(struct builder *b)
 	free(b->chosen);
 	memo_free(&b->by_node);
 	memo_free(&b->by_parent);
+	free(b);
 }
 
 static vex_err text_error(vex_err err)
@@ -142,8 +146,7 @@ static vex_err judge(struct builder *b, struct file_at *f)
 }
 
 /* Where it is known to have been: -EAGAIN where that does not settle it. */
-static vex_err find_known(struct builder *b, struct file_at *f, uint64_t lsn,
-			  struct known *k)
+static vex_err find_known(struct builder *b, struct file_at *f)
 {
 	struct vex_buf *text = &b->res->text;
 	struct search *s = b->s;
@@ -152,11 +155,11 @@ static vex_err find_known(struct builder *b, struct file_at *f, uint64_t lsn,
 
 	if (s->under || s->where || s->eager)
 		return -EAGAIN;
-	err = seat_find(s, lsn, k, text, &f->st);
+	err = seat_find(s, b->attach.lsn, &b->known, text, &f->st);
 	if (err)
 		return text_error(err);
 	f->path_len = (uint32_t)(text->len - f->path - 1);
-	yes = s->wide ? seat_may(s, k, text->data + f->path, &f->st) : 1;
+	yes = s->wide ? seat_may(s, &b->known, text->data + f->path, &f->st) : 1;
 	if (yes < 0)
 		text->len = f->path;
 	f->there = yes > 0;
@@ -190,10 +193,10 @@ static struct file_at *seen(struct builder *b, uint64_t node)
 	return at >= 0 ? &b->files[at] : NULL;
 }
 
-/* k: what is known of attachment *a, or NULL. */
-static vex_err file_of(struct builder *b, struct known *k, const struct vex_attach *a,
-		       struct file_at **out)
+/* The file of b->attach; known: b->known says where it was. */
+static vex_err file_of(struct builder *b, bool known, struct file_at **out)
 {
+	const struct vex_attach *a = &b->attach;
 	vex_err err = room_for_file(b);
 	struct file_at *f;
 
@@ -201,7 +204,7 @@ static vex_err file_of(struct builder *b, struct known *k, const struct vex_atta
 		return err;
 	f = *out = &b->files[b->nfiles];
 	*f = (struct file_at){ .node = a->node, .path = b->res->text.len };
-	err = k ? find_known(b, f, a->lsn, k) : -EAGAIN;
+	err = known ? find_known(b, f) : -EAGAIN;
 	if (err == -EAGAIN && b->s->r)
 		err = judge(b, f);
 	if (fatal(err))
@@ -231,8 +234,9 @@ static vex_err grow(struct builder *b)
 }
 
 static vex_err add_hit(struct builder *b, const struct vex_hit *h, uint32_t row,
-		       const struct file_at *f, const struct vex_attach *a)
+		       const struct file_at *f)
 {
+	const struct vex_attach *a = &b->attach;
 	struct vex_result *res = b->res;
 	vex_err err = grow(b);
 
@@ -255,11 +259,13 @@ static vex_err add_hit(struct builder *b, const struct vex_hit *h, uint32_t row,
 }
 
 /* The attachment of a row that is to be a hit, as verdict_slot: by what is remembered, or
- * by the catalog: -EAGAIN where it cannot be asked. *known: *k is filled, too. */
+ * by the catalog: -EAGAIN where it cannot be asked. *known: so is where its file was. */
 static int attachment_of(struct builder *b, uint64_t slot, const struct vex_slot *vs,
-			 struct known *k, struct vex_attach *a, bool *known)
+			 bool *known)
 {
 	struct search *s = b->s;
+	struct vex_attach *a = &b->attach;
+	struct known *k = &b->known;
 
 	*known = known_get(s->e->known, vs->lsn, k) &&
 		 !vex_store_touched(s->e->store, vs->node, k->moment);
@@ -294,8 +300,6 @@ static int try_hit(struct builder *b, const struct vex_hit *h, bool *skipped)
 	struct search *s = b->s;
 	struct file_at *f;
 	struct vex_slot vs;
-	struct vex_attach a;
-	struct known k;
 	bool known;
 	vex_err err;
 	int yes;
@@ -306,16 +310,16 @@ static int try_hit(struct builder *b, const struct vex_hit *h, bool *skipped)
 	*skipped |= f && crowded(b, f);
 	if (*skipped)
 		return 0;
-	yes = attachment_of(b, h->slot, &vs, &k, &a, &known);
+	yes = attachment_of(b, h->slot, &vs, &known);
 	if (yes <= 0)
 		return yes;
-	err = f ? 0 : file_of(b, known ? &k : NULL, &a, &f);
-	if (err || !f->there || (s->q->fresh && stamp_stale(&a.stamp, &f->st)))
+	err = f ? 0 : file_of(b, known, &f);
+	if (err || !f->there || (s->q->fresh && stamp_stale(&b->attach.stamp, &f->st)))
 		return err;
 	count_taken(b, f);
 	if (b->accepted++ < s->q->offset)
 		return 1;
-	err = add_hit(b, h, vs.row, f, &a);
+	err = add_hit(b, h, vs.row, f);
 	return err ? err : 1;
 }
 
@@ -400,25 +404,44 @@ static void settle_texts(struct builder *b)
 	}
 }
 
+static vex_err builder_new(struct search *s, struct builder **out)
+{
+	struct builder *b = calloc(1, sizeof(*b));
+	struct vex_result *res = calloc(1, sizeof(*res));
+
+	if (!b || !res) {
+		free(b);
+		free(res);
+		return -ENOMEM;
+	}
+	b->s = s;
+	b->res = res;
+	*out = b;
+	return 0;
+}
+
 vex_err hits_build(struct search *s)
 {
-	struct builder b = { .s = s, .res = calloc(1, sizeof(*b.res)) };
-	vex_err err = b.res ? 0 : -ENOMEM;
+	struct builder *b;
+	struct vex_result *res;
+	vex_err err = builder_new(s, &b);
 
-	if (!err && s->r) {
-		err = build_deep(&b);
-	} else if (!err) {
-		err = build(&b);
-		if (err == -EAGAIN)
-			err = vex_pool_call(s->e->scans, build_deep, &b);
-	}
-	if (!err)
-		settle_texts(&b);
-	builder_free(&b);
-	if (err || s->missed)
-		vex_result_free(b.res);
+	if (err)
+		return err;
+	if (s->r)
+		err = build_deep(b);
 	else
-		s->res = b.res;
+		err = build(b);
+	if (err == -EAGAIN && !s->r)
+		err = vex_pool_call(s->e->scans, build_deep, b);
+	if (!err)
+		settle_texts(b);
+	res = b->res;
+	builder_free(b);
+	if (err || s->missed)
+		vex_result_free(res);
+	else
+		s->res = res;
 	return err;
 }
 

@@ -52,12 +52,17 @@ static bool acl_matters(const struct vex_cred *c, const struct stat *st, int wan
 static ssize_t acl_read(int dirfd, const char *name, void *buf, size_t size)
 {
 	char path[NAME_MAX + 48];
-	int n = snprintf(path, sizeof(path), "%s%s%s", vex_procfd(dirfd).path,
-			 *name ? "/" : "", name);
+	struct vex_procfd dir = vex_procfd(dirfd);
+	size_t n = strlen(dir.path), len = strlen(name);
 
-	if (n < 0 || (size_t)n >= sizeof(path)) {
+	if (n + 1 + len >= sizeof(path)) {
 		errno = ENAMETOOLONG;
 		return -1;
+	}
+	memcpy(path, dir.path, n + 1);
+	if (len) {
+		path[n] = '/';
+		memcpy(path + n + 1, name, len + 1);
 	}
 	/* The descriptor's own link has to be followed, a name must not. */
 	return *name ? lgetxattr(path, ACL_XATTR, buf, size)

@@ -21,6 +21,10 @@
 
 #define QUICK_QUERIES 4u
 #define QUICK_K 100u
+#define SHORT_FLOATS GRAPH_FLOATS_MIN
+/* Candidates of a scan beyond the hits wanted. */
+#define WIDE_MIN 20u
+#define WIDE_MAX 1024u
 
 static void topks_free(struct search *s)
 {
@@ -74,32 +78,68 @@ vex_err search_topks(struct search *s, uint32_t cap, uint32_t per_file)
 	return 0;
 }
 
-static vex_err scan(struct search *s)
+bool search_filtered(const struct search *s)
+{
+	const struct vex_query *q = s->q;
+
+	return (q->where && *q->where) || s->under || q->fresh || !q->cred ||
+	       q->cred->uid;
+}
+
+static vex_err scan(struct search *s, uint32_t cap, uint32_t per_file)
 {
 	struct vex_scan_stats stats = { 0 };
 	struct vex_rows rows = graph_rows(&s->view);
-	vex_err err = vex_flat_search(&rows, s->vectors, s->nq, s->topk, verdict_accept,
-				      s, NULL, &stats);
+	vex_err err;
 
+	topks_free(s);
+	s->plan = "exact";
+	err = search_topks(s, cap, per_file);
+	if (!err)
+		err = vex_flat_search(&rows, s->vectors, s->nq, s->topk,
+				      s->wide ? verdict_any : verdict_accept, s, NULL,
+				      &stats);
 	s->stats.distances += stats.distances;
-	return err;
+	return err ? err : hits_build(s);
+}
+
+/* Most often the nearest rows are hits, or nearly all of them: then a few more than k are
+ * collected unseen, and judged in order. Not where many rows are one file's, or a filter
+ * may refuse most. */
+static bool few_refused(const struct search *s)
+{
+	const struct vex_query *q = s->q;
+
+	return q->k && s->cap <= WIDE_MAX && !q->mmr && !s->where && !s->under &&
+	       !s->narrow && !s->eager &&
+	       (!q->per_file || s->view.live_rows <= s->view.attachments);
+}
+
+/* As long as the detour to another thread, or little longer. */
+static bool short_scan(const struct search *s)
+{
+	return s->nq == 1 && s->view.slots * s->spec.dim <= SHORT_FLOATS;
 }
 
 static vex_err by_scan(struct search *s)
 {
-	vex_err err;
+	uint32_t slack = s->cap > WIDE_MIN ? s->cap : WIDE_MIN;
+	vex_err err = -ENODATA;
 
-	topks_free(s);
+	if (!s->deep && !short_scan(s))
+		return -EAGAIN;
+	s->wide = few_refused(s);
+	if (s->wide)
+		err = scan(s, s->cap + slack * (search_filtered(s) ? 4 : 1), 0);
+	if (err != -ENODATA)
+		return err;
 	s->wide = false;
-	s->plan = "exact";
-	err = search_topks(s, s->cap, s->q->per_file);
-	if (!err)
-		err = scan(s);
-	return err ? err : hits_build(s);
+	s->narrow = true;
+	return s->deep ? scan(s, s->cap, s->q->per_file) : -EAGAIN;
 }
 
 /* By the graph where there is one and it can fill the answer, else by a scan, for which
- * a small stack is none. */
+ * a small stack may be none. */
 static vex_err find(struct search *s)
 {
 	bool done = false;
@@ -112,7 +152,7 @@ static vex_err find(struct search *s)
 	if (err != -ENODATA && (err || done))
 		return err;
 	s->scans = true;
-	return s->deep ? by_scan(s) : -EAGAIN;
+	return by_scan(s);
 }
 
 static vex_err pass(struct search *s)
@@ -183,12 +223,13 @@ static vex_err run(void *arg)
 /* ---- where it was asked -------------------------------------------------------------
  */
 
-/* Few queries, by the graph, of files that were hits before: nothing in that needs a deep
- * stack, and it takes less time than waking another thread would, twice. */
+/* Few queries, by the graph or by a short scan: nothing in that needs a deep stack, but
+ * the hits that were none before, and it takes less time than waking another thread
+ * would, twice. */
 static bool quick(const struct vex_query *q)
 {
 	return q->nq <= QUICK_QUERIES && q->vectors && q->k && q->k <= QUICK_K &&
-	       q->space && *q->space && !q->like && !q->unlike && !q->exact && !q->mmr &&
+	       q->space && *q->space && !q->like && !q->unlike && !q->mmr &&
 	       !(q->under && *q->under) && !(q->where && *q->where);
 }
 
@@ -206,6 +247,8 @@ static vex_err run_quick(struct search *s, struct vex_result **out)
 		finish(s, start);
 		*out = s->res;
 	}
+	if (err != -EAGAIN)
+		search_count(s, vex_now_mono() - start, err);
 	search_free(s);
 	return err;
 }
@@ -214,18 +257,18 @@ vex_err vex_engine_search(struct vex_engine *e, const struct vex_query *q,
 			  struct vex_result **out, struct vex_problem *problem)
 {
 	struct search_job j = { .s = { .e = e, .q = q, .problem = problem } };
-	bool scans = false;
 	vex_err err = -EAGAIN;
 
 	if (problem)
 		problem->text[0] = '\0';
-	if (quick(q)) {
+	if (quick(q))
 		err = run_quick(&j.s, &j.res);
-		scans = j.s.scans;
-	}
 	if (err == -EAGAIN) {
-		j.s =
-		    (struct search){ .e = e, .q = q, .problem = problem, .scans = scans };
+		j.s = (struct search){ .e = e,
+				       .q = q,
+				       .problem = problem,
+				       .scans = j.s.scans,
+				       .narrow = j.s.narrow };
 		err = vex_pool_call(e->scans, run, &j);
 	}
 	if (err && problem && !problem->text[0])

@@ -44,6 +44,7 @@ struct search {
 	bool eager;  /* decide everything before a row is let in */
 	bool missed; /* a hit of a pass that was not eager fell away */
 	bool scans;  /* by scan alone: the graph has not filled the answer */
+	bool narrow; /* nor do candidates of a scan */
 	bool wide;   /* the sets hold candidates, more than k, not accepted yet */
 	struct vex_topk **topk;
 	size_t ntopk;
@@ -98,8 +99,10 @@ vex_err where_prepare(struct search *s) VEX_CHECKED;
 void where_free(struct search *s);
 int where_test(struct search *s, const struct place *p) VEX_CHECKED;
 
-/* vex_accept_fn. */
+/* vex_accept_fn: who may be a hit; any row, as a candidate: whose it is, is asked later.
+ */
 int verdict_accept(void *arg, uint64_t slot, uint64_t *file);
+int verdict_any(void *arg, uint64_t slot, uint64_t *file);
 
 /* search_count.c: the search is over; before anything of it is freed. */
 void search_count(const struct search *s, uint64_t ns, vex_err err);
@@ -110,6 +113,8 @@ void search_count(const struct search *s, uint64_t ns, vex_err err);
 vex_err mmr_order(const struct search *s, const struct vex_hit *pool, size_t *n,
 		  struct vex_hit **out) VEX_CHECKED;
 
+/* search.c: whether rows may be refused in the normal course of things. */
+bool search_filtered(const struct search *s);
 /* search.c: one set of hits a query; one for all where the queries are one. */
 vex_err search_topks(struct search *s, uint32_t cap, uint32_t per_file) VEX_CHECKED;
 

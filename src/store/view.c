@@ -156,6 +156,7 @@ static bool fill(struct vex_space *sp, struct vex_view *v, struct pin *p,
 	v->live = b->live;
 	v->slots = sp->top;
 	v->live_rows = sp->live_rows;
+	v->attachments = sp->attachments;
 	v->lsn = p->lsn;
 	v->changed = sp->rows_lsn;
 	return true;

@@ -5,6 +5,7 @@
  * expects the very next search to tell the truth.
  */
 #include <math.h>
+#include <vexfs/metrics.h>
 #include "graph_i.h"
 #include "names_fixture.h"
 #include "known_i.h"
@@ -332,3 +333,85 @@ Test(known, refused_ones_take_no_place)
 	nf_sh("for i in $(seq 0 99); do chmod 600 far$i; done");
 	nf_finds_as(&af_nobody, 1000, 3, "far100 far101 far102");
 }
+
+/* ---- where it runs --------------------------------------------------------------------
+ */
+
+#ifndef __SANITIZE_ADDRESS__
+#ifndef __SANITIZE_THREAD__
+
+/* Request threads have small stacks, and are watched for it: what a search asks there of
+ * its thread, from the door of the engine down. */
+#define STACK_MAX 4608u
+#define PAINT 0xa5
+
+struct painted {
+	float x;
+	bool exact;
+	char plan[16];
+	size_t used;
+};
+
+static void __attribute__((noinline)) paint(uint8_t *low, const uint8_t *high)
+{
+	memset(low, PAINT, (size_t)(high - low));
+}
+
+static void *search_painted(void *arg)
+{
+	struct painted *p = arg;
+	uint8_t here, *top = &here, *low;
+	float v[2] = { p->x, 0 };
+	struct vex_query q = { .space = "s",
+			       .vectors = v,
+			       .dim = 2,
+			       .nq = 1,
+			       .k = 5,
+			       .per_file = 1,
+			       .max_distance = INFINITY,
+			       .exact = p->exact,
+			       .cred = &af_nobody };
+	struct vex_result *r;
+	struct vex_problem problem;
+
+	low = (uint8_t *)((uintptr_t)top & ~4095ul) - 64 * 1024;
+	paint(low, (uint8_t *)__builtin_frame_address(0) - 2048);
+	if (vex_engine_search(eng, &q, &r, &problem))
+		return NULL;
+	while (*low == PAINT)
+		low++;
+	p->used = (size_t)((uint8_t *)__builtin_frame_address(0) - low);
+	snprintf(p->plan, sizeof(p->plan), "%s", r->plan);
+	vex_result_free(r);
+	return NULL;
+}
+
+static void uses_little(bool exact, const char *plan)
+{
+	struct painted p = { .x = 1000, .exact = exact };
+	pthread_t t;
+
+	vex_stack_every(0); /* whose paint would lie on ours */
+	for (int i = 0; i < 3; i++) {
+		cr_assert_eq(
+		    vex_thread_start(&t, "painted", 256 * 1024, search_painted, &p), 0);
+		pthread_join(t, NULL);
+		cr_assert_str_eq(p.plan, plan);
+	}
+	/* By then nothing has to be asked of the catalog. */
+	fprintf(stderr, "%s: %zu bytes of stack\n", plan, p.used);
+	cr_expect_lt(p.used, STACK_MAX);
+}
+
+Test(known, graph_uses_little_stack)
+{
+	uses_little(false, "graph");
+}
+
+Test(known, scan_uses_little_stack)
+{
+	uses_little(true, "exact");
+}
+
+#endif
+#endif
