@@ -18,6 +18,8 @@ int cmd_stats(struct invocation *in);
 int cmd_status(struct invocation *in);
 int cmd_sync(struct invocation *in);
 int cmd_fsck(struct invocation *in);
+int cmd_backup(struct invocation *in);
+int cmd_restore(struct invocation *in);
 int cmd_checkpoint(struct invocation *in);
 int cmd_compact(struct invocation *in);
 int cmd_umount(struct invocation *in);

@@ -5,6 +5,7 @@
  */
 #include <limits.h>
 
+#include "backup.h"
 #include "commands.h"
 
 enum { FSCK_FAILED = 8, FSCK_USAGE = 16 };
@@ -20,7 +21,7 @@ static const char help[] =
     "not be checked, 16 usage, 32 cancelled.\n";
 
 /* Beside us where there is one. */
-static const char *find_vexfs(char path[PATH_MAX + 8])
+const char *find_vexfs(char *path)
 {
 	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 8);
 	char *slash;

@@ -12,6 +12,7 @@ static const struct command {
 } commands[] = {
 	/* clang-format off: a line each, by name */
 	{ "attach", cmd_attach },
+	{ "backup", cmd_backup },
 	{ "checkpoint", cmd_checkpoint },
 	{ "compact", cmd_compact },
 	{ "config", cmd_config },
@@ -20,6 +21,7 @@ static const struct command {
 	{ "fsck", cmd_fsck },
 	{ "get", cmd_get },
 	{ "import", cmd_import },
+	{ "restore", cmd_restore },
 	{ "search", cmd_search },
 	{ "space", cmd_space },
 	{ "stats", cmd_stats },
@@ -47,6 +49,8 @@ static const char help[] =
     "  sync     make every change so far durable\n"
     "  checkpoint  the same, and empty the write-ahead log\n"
     "  compact  give the room of removed vectors back\n"
+    "  backup   copy the store while it is in use; again: what has changed\n"
+    "  restore  make a store of a backup\n"
     "  fsck     check a store that is not mounted, and repair it\n"
     "  umount   unmount, and wait until the daemon is gone\n"
     "\n"

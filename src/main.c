@@ -12,6 +12,7 @@
  */
 #include "fsck.h"
 #include "options.h"
+#include "restore.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -255,6 +256,8 @@ int main(int argc, char **argv)
 	unsetenv("VEXFS_STARTED");
 	if (fsck_wanted(argc, argv))
 		return fsck_main(argc, argv);
+	if (restore_wanted(argc, argv))
+		return restore_main(argc, argv);
 	int code = options_parse(&o, argc, argv);
 	store = o.store;
 	mountpoint = o.mountpoint;

@@ -396,6 +396,44 @@ struct vexfs_export {
 VEXFS_ASSERT(sizeof(struct vexfs_export) == 112);
 VEXFS_ASSERT(offsetof(struct vexfs_export, after) == 72);
 
+/* ---- backup ---------------------------------------------------------------------- */
+
+/*
+ * Opens one moment of the store; read(2) on the session then gives the files of a store
+ * (docs/FORMAT.md) as pieces, in buffers of 128 KiB or more, until one of file END; the
+ * caller writes them where they belong. Writes go on meanwhile. Root and the owner of the
+ * mount; EPERM for others. A search, export or backup of the session ends it.
+ */
+struct vexfs_backup {
+	uint32_t flags; /* 0 */
+	uint32_t reserved0;
+	uint64_t since; /* in: slots of changes up to this are in an earlier backup of
+			 * that store; 0: none are. out: 0 where that is not so */
+	uint64_t lsn;           /* out: it shows all changes up to this */
+	uint64_t catalog_bytes; /* out */
+	uint64_t rows, row_bytes; /* out: in all, about */
+	uint8_t uuid[16];       /* in: of the store of the earlier backup; out */
+	uint64_t reserved[2];
+};
+VEXFS_ASSERT(sizeof(struct vexfs_backup) == 80);
+VEXFS_ASSERT(offsetof(struct vexfs_backup, uuid) == 48);
+
+enum vexfs_piece_file {
+	VEXFS_PIECE_END = 0, /* all is said; off: rows that were given */
+	VEXFS_PIECE_CATALOG = 1,
+	VEXFS_PIECE_ROWS = 2, /* spaces/<space>.rows */
+	VEXFS_PIECE_RECS = 3, /* spaces/<space>.recs */
+};
+
+/* 8-byte aligned; len bytes follow, then padding to a multiple of 8. */
+struct VEXFS_IN_BYTES vexfs_piece {
+	uint32_t size; /* of the whole record */
+	uint32_t file; /* enum vexfs_piece_file */
+	uint32_t space, len;
+	uint64_t off; /* in that file */
+};
+VEXFS_ASSERT(sizeof(struct vexfs_piece) == 24);
+
 /* ---- the whole store ------------------------------------------------------------- */
 
 struct vexfs_sync {
@@ -533,6 +571,7 @@ VEXFS_ASSERT(offsetof(struct vexfs_config, live) == 424);
 #define VEXFS_IOC_EXPORT VEXFS_IOC_(20, struct vexfs_export)
 #define VEXFS_IOC_LAST_ERROR VEXFS_IOC_(21, struct vexfs_last_error)
 #define VEXFS_IOC_COMPACT VEXFS_IOC_(22, struct vexfs_compact)
+#define VEXFS_IOC_BACKUP VEXFS_IOC_(23, struct vexfs_backup)
 
 VEXFS_ASSERT(sizeof(struct vexfs_search) <= VEXFS_IOC_MAX);
 VEXFS_ASSERT(sizeof(struct vexfs_page) <= VEXFS_IOC_MAX);

@@ -405,6 +405,12 @@ struct vex_compaction {
 };
 /* One bounded step of making the store smaller. -EIO, -ENOSPC, -EROFS, -ENOMEM. */
 vex_err vex_engine_compact(struct vex_engine *e, struct vex_compaction *c) VEX_CHECKED;
+/* As vex_backup_open, _next and _close, from any thread. */
+vex_err vex_engine_backup(struct vex_engine *e, uint64_t since,
+			  struct vex_backup **out) VEX_CHECKED;
+vex_err vex_engine_backup_next(struct vex_engine *e, struct vex_backup *b, void *buf,
+			       size_t room, struct vex_piece *p) VEX_CHECKED;
+void vex_engine_backup_end(struct vex_engine *e, struct vex_backup *b);
 /* Durable, and the WAL emptied into the catalog; frames that readers hold up are left. */
 vex_err vex_engine_checkpoint(struct vex_engine *e, uint64_t *frames) VEX_CHECKED;
 
@@ -429,5 +435,13 @@ struct vex_fsck {
 vex_err vex_engine_fsck(int rootfd, const struct vex_engine_opts *o, bool repair,
 			const _Atomic bool *stop, struct vex_fsck *f,
 			struct vex_problem *problem) VEX_CHECKED;
+
+/* Gives the files of a store that was copied from a backup their marks again, by the
+ * paths the catalog has for them. As vex_check_open; needs a deep stack. */
+struct vex_restored {
+	uint64_t marked, missing; /* files; no file there */
+};
+vex_err vex_engine_restore(int rootfd, struct vex_restored *out,
+			   struct vex_problem *problem) VEX_CHECKED;
 
 #endif

@@ -482,6 +482,41 @@ void vex_filter_free(struct vex_filter *f);
 /* 1: the file matches, 0: not, or a negative errno. */
 int vex_filter_test(struct vex_filter *f, vex_filter_get get, void *arg) VEX_CHECKED;
 
+/* ---- backup ------------------------------------------------------------------------ */
+
+/*
+ * One moment of the store, piece by piece, while writes go on: the bytes of the files of
+ * a store (docs/FORMAT.md) and where they belong. While it is open, slots freed since are
+ * not used again. For one thread at a time, with a deep stack.
+ */
+struct vex_backup;
+
+enum vex_piece_file { VEX_PIECE_END, VEX_PIECE_CATALOG, VEX_PIECE_ROWS, VEX_PIECE_RECS };
+struct vex_piece {
+	enum vex_piece_file file; /* END: there is no more; off: rows given */
+	uint32_t space;           /* of ROWS and RECS */
+	uint64_t off;
+	size_t len;
+};
+#define VEX_PIECE_MIN ((size_t)65536) /* room for any: a row of 16,384 floats */
+
+struct vex_backup_info {
+	uint64_t lsn;   /* it shows all changes up to this */
+	uint64_t since; /* slots of changes up to this are left out */
+	uint64_t catalog_bytes, rows, row_bytes; /* in all, about */
+	uint8_t uuid[16];
+};
+
+/* Slots of changes up to `since` are left out: 0 for none. -ENOSPC: the catalog is copied
+ * within STORE/.vexfs for a while. */
+vex_err vex_backup_open(struct vex_store *s, uint64_t since,
+			struct vex_backup **out) VEX_CHECKED;
+void vex_backup_info(const struct vex_backup *b, struct vex_backup_info *out);
+/* The next piece, its bytes in buf, which has room for VEX_PIECE_MIN at least. */
+vex_err vex_backup_next(struct vex_backup *b, void *buf, size_t room,
+			struct vex_piece *p) VEX_CHECKED;
+void vex_backup_close(struct vex_backup *b);
+
 /* ---- checking an unmounted store ------------------------------------------------- */
 
 /*

@@ -94,6 +94,7 @@ struct vex_session {
 	size_t cursor;             /* first unread hit */
 	uint64_t result_bytes;     /* charged for it */
 	struct export export;
+	struct vex_backup *backup; /* NULL: none under way */
 	struct txn txn;
 	struct last_error error;
 	struct vex_buf text; /* content of a generated file */
@@ -181,6 +182,7 @@ vex_err ioc_version(struct call *c) VEX_CHECKED;      /* about.c */
 vex_err ioc_sync(struct call *c) VEX_CHECKED;         /* about.c */
 vex_err ioc_status(struct call *c) VEX_CHECKED;       /* about.c */
 vex_err ioc_last_error(struct call *c) VEX_CHECKED;   /* about.c */
+vex_err ioc_backup(struct call *c) VEX_CHECKED;       /* backup.c */
 vex_err ioc_checkpoint(struct call *c) VEX_CHECKED;   /* maintain.c */
 vex_err ioc_compact(struct call *c) VEX_CHECKED;      /* maintain.c */
 vex_err ioc_search(struct call *c) VEX_CHECKED;       /* search.c */
@@ -252,6 +254,8 @@ size_t hits_pack(struct vex_session *s, void *buf, size_t room, uint32_t *hits);
 vex_err hits_read(struct vex_session *s, void *buf, size_t size, size_t *n) VEX_CHECKED;
 vex_err export_read(struct vex_session *s, void *buf, size_t size, size_t *n) VEX_CHECKED;
 void export_end(struct export *x);
+vex_err backup_read(struct vex_session *s, void *buf, size_t size, size_t *n) VEX_CHECKED;
+void backup_end(struct vex_session *s);
 /* The JSON of `status`, as this caller may see it. */
 vex_err status_text(struct vex_control *c, const struct vex_cred *cred,
 		    struct vex_buf *out) VEX_CHECKED;

@@ -53,6 +53,7 @@ static const struct entry table[] = {
 	AT(VEXFS_IOC_CONFIG) = { WHOLE(vexfs_config), 0, ioc_config },
 	AT(VEXFS_IOC_EXPORT) = { WHOLE(vexfs_export), 0, ioc_export },
 	AT(VEXFS_IOC_LAST_ERROR) = { WHOLE(vexfs_last_error), 0, ioc_last_error },
+	AT(VEXFS_IOC_BACKUP) = { WHOLE(vexfs_backup), NEEDS_ADMIN, ioc_backup },
 	AT(VEXFS_IOC_COMPACT) = { WHOLE(vexfs_compact), NEEDS_WRITE | NEEDS_ADMIN,
 				  ioc_compact },
 };

@@ -35,6 +35,7 @@ void unread_drop(struct vex_session *s)
 	s->result_bytes = 0;
 	s->cursor = 0;
 	export_end(&s->export);
+	backup_end(s);
 	s->unread = false;
 }
 
@@ -198,7 +199,11 @@ static vex_err stream_read(struct vex_session *s, void *buf, size_t size, size_t
 	vex_err err;
 
 	call_begins(s);
-	err = s->export.on ? export_read(s, buf, size, n) : hits_read(s, buf, size, n);
+	if (s->backup)
+		err = backup_read(s, buf, size, n);
+	else
+		err = s->export.on ? export_read(s, buf, size, n)
+				   : hits_read(s, buf, size, n);
 	return call_ends(s, err);
 }
 

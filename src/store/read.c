@@ -54,6 +54,11 @@ vex_err vex_reader_get(struct vex_store *s, struct vex_reader **out)
 	return 0;
 }
 
+sqlite3 *reader_db(struct vex_reader *r)
+{
+	return r->q.db;
+}
+
 void vex_reader_begin(struct vex_reader *r)
 {
 	if (sql_text(&r->q, "BEGIN"))

@@ -164,6 +164,7 @@ vex_err vex_store_open(int rootfd, const struct vex_store_opts *o, struct vex_st
 				problem);
 	if (err)
 		return err;
+	backup_sweep(s);
 	reserve_keep(s);
 	err = open_catalog(s, problem);
 	if (err)

@@ -509,6 +509,13 @@ vex_err read_batch(struct vex_reader *r, uint64_t after,
 		   vex_err (*fn)(void *, const struct vex_attach *),
 		   void *arg) VEX_CHECKED;
 
+/* ---- backup.c ------------------------------------------------------------ */
+
+/* The connection of a reader. */
+sqlite3 *reader_db(struct vex_reader *r);
+/* Copies of the catalog that a killed daemon left. */
+void backup_sweep(struct vex_store *s);
+
 /* ---- tail.c: what a power loss left -------------------------------------- */
 
 /* Looks at the changes after the last sync; where rows of theirs never reached the

@@ -15,6 +15,7 @@ static const unsigned long all[] = {
 	VEXFS_IOC_COMMIT,       VEXFS_IOC_ABORT,      VEXFS_IOC_CHECKPOINT,
 	VEXFS_IOC_COMPACT,
 	VEXFS_IOC_STATS, VEXFS_IOC_CONFIG,
+	VEXFS_IOC_BACKUP,
 };
 
 static uint64_t lsn(void)
