@@ -136,11 +136,36 @@ static vex_err put_known(struct put *p, struct changes *l, uint64_t node)
 	return put_commit(p, l, node, sp);
 }
 
+/* A file without a node gets a mark before the rows are looked at: so for such a file
+ * they are looked at here, and a call that must fail leaves none. */
+static vex_err put_precheck(struct put *p)
+{
+	AUTO_SPACE struct vex_space *sp = NULL;
+	bool strict = vex_engine_knob(p->e, VEX_KNOB_STRICT) != 0;
+	uint64_t node;
+	vex_err err = node_identify(p->e, p->o, &node);
+
+	if (err || node)
+		return err;
+	SCOPED_RDLOCK(&spaces_lock);
+	err = vex_space_find(p->e->store, p->a.space, &sp);
+	if (err == -ENODEV && !strict)
+		err = rows_check(p->rows, p->n, &p->layout,
+				 (uint8_t)vex_engine_knob(p->e, VEX_KNOB_METRIC));
+	else if (!err && !layout_same(vex_space_layout(sp), &p->layout))
+		err = -EINVAL;
+	else if (!err)
+		err = rows_check(p->rows, p->n, &p->layout, vex_space_metric(sp));
+	return err ? err : p->flags & XATTR_REPLACE ? -ENODATA : 0;
+}
+
 vex_err put_locked(struct put *p, struct changes *l)
 {
 	uint64_t node;
-	vex_err err = node_ensure(p->e, p->o, l, &node);
+	vex_err err = put_precheck(p);
 
+	if (!err)
+		err = node_ensure(p->e, p->o, l, &node);
 	if (!err && !(p->flags & XATTR_REPLACE))
 		err =
 		    names_room(p->e, p->o, node, &p->a, changes_make_node(l, 0, node), 0);

@@ -444,3 +444,26 @@ Test(put, one_file_from_all_sides)
 	}
 	cr_assert_leq(af_attachments("w"), 1);
 }
+
+/* No mark, no other ctime: nothing was written to the file. */
+Test(put, failed_calls_leave_no_mark)
+{
+	const float zero[3] = { 0 }, inf[3] = { 1, INFINITY, 1 };
+	struct stat was, is;
+
+	af_write("other", "");
+	cr_assert_eq(af_set("other", "w", v3, 12, 0), 0);
+	af_write("a", "");
+	cr_assert(fstatat(af_root, "a", &was, 0) == 0);
+	cr_expect_eq(af_set("a", "w", v3, 12, XATTR_REPLACE), -ENODATA);
+	cr_expect_eq(af_set("a", "none", v3, 12, XATTR_REPLACE), -ENODATA);
+	cr_expect_eq(af_set("a", "w", v3, 8, 0), -EINVAL);
+	cr_expect_eq(af_set("a", "w", zero, 12, 0), -EINVAL);
+	cr_expect_eq(af_set("a", "none", zero, 12, 0), -EINVAL);
+	cr_expect_eq(af_set("a", "w", inf, 12, 0), -EINVAL);
+	cr_assert(fstatat(af_root, "a", &is, 0) == 0);
+	cr_expect(was.st_ctim.tv_sec == is.st_ctim.tv_sec &&
+		  was.st_ctim.tv_nsec == is.st_ctim.tv_nsec);
+	cr_expect(!af_space("none"));
+	cr_expect_eq(af_set("a", "w", v3, 12, 0), 0);
+}
