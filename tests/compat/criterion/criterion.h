@@ -104,6 +104,8 @@ void compat_failed(const char *file, int line, const char *expr, const char *fmt
 	compat_check(0, !strcmp(a, b), #a " is " #b, __VA_ARGS__)
 #define cr_assert_str_neq(a, b, ...)                                                     \
 	compat_check(1, strcmp(a, b), #a " is not " #b, __VA_ARGS__)
+#define cr_expect_str_neq(a, b, ...)                                                     \
+	compat_check(0, strcmp(a, b), #a " is not " #b, __VA_ARGS__)
 #define cr_assert_arr_eq(a, b, n, ...)                                                   \
 	compat_check(1, !memcmp(a, b, n), #a " equals " #b, __VA_ARGS__)
 #define cr_expect_arr_eq(a, b, n, ...)                                                   \
