@@ -67,13 +67,14 @@ lib_of = $(B)/lib$(1).a
 LIBS := -lm $(call pkg_libs,$(PKGS))
 CLI_PKGS :=
 
-.PHONY: all tests check check-unit check-mount check-shell bench install uninstall format lint clean help examples
+.PHONY: all tests check check-unit check-mount check-shell bench bench-fs install uninstall format lint clean help examples
 all: $(B)/vexfs $(B)/vexctl
 
 help:
 	@echo 'make [SAN=address,undefined|thread]   build/vexfs build/vexctl'
 	@echo 'make check        unit and mounted tests (Criterion), one summary line'
 	@echo 'make bench        measurements of the README'
+	@echo 'make bench-fs     the mount against the filesystem below (root)'
 	@echo 'make install DESTDIR= PREFIX=   make uninstall   make format   make lint   make clean'
 
 # ---- doors ------------------------------------------------------------------
@@ -192,6 +193,8 @@ $(INDEX_BENCHES): $(B)/%: %.c $(B)/doors/index/.made $(foreach r,$(LINK_index),$
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(TEST_CFLAGS) -I$(B)/doors/index -MMD -MP $< -o $@ $(foreach r,$(LINK_index),$(call lib_of,$(r))) $(LIBS)
 bench: all $(BENCHES)
 	scripts/bench $(B)
+bench-fs: all $(B)/tests/bench/files
+	scripts/bench-fs $(B)
 
 install: all
 	install -D -m 755 $(B)/vexfs $(DESTDIR)$(PREFIX)/bin/vexfs
