@@ -206,6 +206,14 @@ struct vex_procfd {
 };
 struct vex_procfd vex_procfd(int fd);
 
+/* ---- xattrs ------------------------------------------------------------- */
+
+/* fgetxattr(2) for any descriptor, O_PATH ones too; and lgetxattr(2) of `name` below
+ * dirfd. -1 and errno, as these. */
+ssize_t vex_getxattr(int fd, const char *attr, void *value, size_t size);
+ssize_t vex_getxattr_at(int dirfd, const char *name, const char *attr, void *value,
+			size_t size);
+
 /* ---- descriptors that ran out --------------------------------------------- */
 
 /* A cache of descriptors: close_some closes some nobody uses now, false where there

@@ -45,21 +45,16 @@ static vex_err decode(ssize_t got, const struct mark_disk *d, struct mark *m)
 
 vex_err mark_read(int fd, struct mark *m)
 {
-	struct vex_procfd p = vex_procfd(fd);
 	struct mark_disk d;
 
-	return decode(getxattr(p.path, VEX_XATTR_MARK, &d, sizeof(d)), &d, m);
+	return decode(vex_getxattr(fd, VEX_XATTR_MARK, &d, sizeof(d)), &d, m);
 }
 
 vex_err mark_read_at(int dirfd, const char *name, struct mark *m)
 {
-	char path[NAME_MAX + 48];
 	struct mark_disk d;
-	int n = snprintf(path, sizeof(path), "%s/%s", vex_procfd(dirfd).path, name);
 
-	if (n < 0 || (size_t)n >= sizeof(path))
-		return -ENAMETOOLONG;
-	return decode(lgetxattr(path, VEX_XATTR_MARK, &d, sizeof(d)), &d, m);
+	return decode(vex_getxattr_at(dirfd, name, VEX_XATTR_MARK, &d, sizeof(d)), &d, m);
 }
 
 vex_err mark_write(int fd, const struct mark *m)

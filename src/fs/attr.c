@@ -10,6 +10,11 @@
 #include "fs_i.h"
 
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
+
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
 
 vex_err inode_stat(struct vex_fs *fs, struct inode *i, struct stat *st)
 {
@@ -115,6 +120,11 @@ static vex_err set_times(int fd, const struct stat *attr, int valid)
 			 attr->st_mtim),
 	};
 
+	/* Linux before 5.8 wants a path. */
+	if (!utimensat(fd, "", t, AT_EMPTY_PATH))
+		return 0;
+	if (errno != EINVAL && errno != ENOENT)
+		return -errno;
 	return utimensat(AT_FDCWD, vex_procfd(fd).path, t, 0) ? -errno : 0;
 }
 
@@ -148,14 +158,18 @@ static vex_err set_size_or_owner(fuse_req_t req, struct inode *i, int fd,
 	return err;
 }
 
-/* The kernel has decided whether the caller may set the setgid bit. */
-static vex_err set_mode(fuse_req_t req, int fd, mode_t mode)
+/* fchmodat2(2) (Linux 6.6) does without a walk through /proc. */
+static vex_err set_mode(int fd, mode_t mode)
 {
-	AUTO_ACTING struct acting as = { 0 };
-	vex_err err = mode & S_ISGID ? acting_begin(req, ACT_KEEP, &as) : 0;
+	static _Atomic bool missing;
 
-	if (err)
-		return err;
+	if (!atomic_load_explicit(&missing, memory_order_relaxed)) {
+		if (!syscall(SYS_fchmodat2, fd, "", mode & 07777, AT_EMPTY_PATH))
+			return 0;
+		if (errno != ENOSYS && errno != EPERM)
+			return -errno;
+		atomic_store(&missing, errno == ENOSYS);
+	}
 	return chmod(vex_procfd(fd).path, mode & 07777) ? -errno : 0;
 }
 
@@ -169,7 +183,7 @@ static vex_err set_attrs(fuse_req_t req, struct inode *i, int fd, struct handle 
 	if (!valid || valid & content)
 		err = set_size_or_owner(req, i, fd, h, attr, valid);
 	if (!err && valid & FUSE_SET_ATTR_MODE)
-		err = set_mode(req, fd, attr->st_mode);
+		err = set_mode(fd, attr->st_mode);
 	if (!err && valid & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME))
 		err = set_times(fd, attr, valid);
 	return err;
@@ -216,14 +230,15 @@ static vex_err setattr(fuse_req_t req, struct inode *i, struct handle *h,
 
 	if (i->kind != I_BACKED)
 		return -EPERM;
-	vex_err err = fd_get(fs, i, &ref);
+	vex_err err = h ? 0 : fd_get(fs, i, &ref);
 	if (err)
 		return err;
-	if (fstatat(ref.fd, "", &before, AT_EMPTY_PATH))
+	int fd = h ? h->fd : ref.fd;
+	if (fstatat(fd, "", &before, AT_EMPTY_PATH))
 		return -errno;
 	if (valid || may_change_nothing(req, &before))
-		err = set_attrs(req, i, ref.fd, h, attr, valid);
-	if (fstatat(ref.fd, "", after, AT_EMPTY_PATH))
+		err = set_attrs(req, i, fd, h, attr, valid);
+	if (fstatat(fd, "", after, AT_EMPTY_PATH))
 		return -errno;
 	/* Also after a failure half way: the size may have been set. */
 	tell_engine(fs, i, h, valid, &before, after);

@@ -30,7 +30,7 @@ static void making_end(struct making *m)
 
 /* From here to making_done this thread makes things as the caller. */
 static vex_err making_begin(fuse_req_t req, fuse_ino_t parent, const char *name,
-			    mode_t mode, struct making *m)
+			    struct making *m)
 {
 	*m = (struct making){ .fs = fs_of(req), .name = name, .dir = FDREF_INIT };
 	m->parent = inode_of(req, parent);
@@ -40,7 +40,7 @@ static vex_err making_begin(fuse_req_t req, fuse_ino_t parent, const char *name,
 	err = fd_get(m->fs, m->parent, &m->dir);
 	if (err)
 		return err;
-	return acting_begin(req, mode & S_ISGID ? ACT_CREATE_SGID : ACT_CREATE, &m->as);
+	return acting_begin(req, ACT_CREATE, &m->as);
 }
 
 /* Ends acting; the entry of what was made, or the error of the system call. */
@@ -58,7 +58,7 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	AUTO_MAKING struct making m;
 	struct fuse_entry_param e;
 
-	vex_err err = making_begin(req, parent, name, mode, &m);
+	vex_err err = making_begin(req, parent, name, &m);
 	if (!err)
 		err = making_done(&m, mknodat(m.dir.fd, name, mode, rdev), &e);
 	reply_entry(req, err, &e);
@@ -73,7 +73,7 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 	AUTO_MAKING struct making m;
 	struct fuse_entry_param e;
 
-	vex_err err = making_begin(req, parent, name, mode, &m);
+	vex_err err = making_begin(req, parent, name, &m);
 	if (!err)
 		err = making_done(&m, mkdirat(m.dir.fd, name, mode), &e);
 	reply_entry(req, err, &e);
@@ -84,7 +84,7 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 	AUTO_MAKING struct making m;
 	struct fuse_entry_param e;
 
-	vex_err err = making_begin(req, parent, name, 0, &m);
+	vex_err err = making_begin(req, parent, name, &m);
 	if (!err)
 		err = making_done(&m, symlinkat(target, m.dir.fd, name), &e);
 	reply_entry(req, err, &e);
@@ -141,6 +141,9 @@ static int create_flags(int flags)
 /* The entry of the file just made, from its own descriptor. */
 static vex_err entry_of_open(struct making *m, int fd, struct fuse_entry_param *e)
 {
+	/* Without handles this descriptor may be the only way back to it. */
+	if (m->name && m->fs->handles)
+		return entry_of_made(m->fs, m->parent, m->name, fd, e);
 	int path = vex_openat(AT_FDCWD, vex_procfd(fd).path, O_PATH, 0);
 
 	if (path < 0)
@@ -162,7 +165,7 @@ static vex_err create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 {
 	AUTO_MAKING struct making m;
 
-	vex_err err = making_begin(req, parent, name, mode, &m);
+	vex_err err = making_begin(req, parent, name, &m);
 	if (err)
 		return err;
 	AUTO_CLOSE int fd = create_open(&m, flags, mode);

@@ -11,14 +11,12 @@
  * alternative, creating as root and chown after, shows the file with a wrong owner for
  * a moment and loses the group a setgid directory gives.
  *
- * setuid and setgid go where they would for the caller: so threads have no CAP_FSETID
- * but where the caller may keep the bits (ACT_KEEP: root, or a member of the group) or
- * the kernel has decided already (chmod, creation). Writing, truncating, allocating and
- * the kernel's own writes of passed-through files, which are done with the rights a
- * thread had when the file was opened, then need nothing; only files that were seen with
- * such a bit cost a look. ACT_CHANGE takes the caller's ids, because the backing
- * filesystem asks for the group as well. We gave up our supplementary groups at start,
- * so it counts the fsgid alone; the caller's own groups are looked at first.
+ * setuid and setgid go where they would for the caller. For root they stay, and what the
+ * kernel has decided already (chmod, creation) stands: so we have CAP_FSETID. Where
+ * others change content or owner of a file that has such a bit, or make the kernel write
+ * a file by itself, ACT_CHANGE takes it away, and takes the caller's ids, because the
+ * backing filesystem asks for the group as well. We gave up our supplementary groups at
+ * start, so it counts the fsgid alone; the caller's own groups are looked at first.
  *
  * CAP_SYS_RESOURCE goes as well: with it quotas would bind nobody. And the user id alone
  * is the caller's while content is written, for the blocks that are reserved for root.
@@ -64,15 +62,14 @@ vex_err cred_init(struct vex_fs *fs)
 	fs->gid = getegid();
 	fs->privileged = true;
 	cap_less(fs->caps, CAP_SYS_RESOURCE);
-	memcpy(fs->base, fs->caps, sizeof(fs->base));
-	cap_less(fs->base, CAP_FSETID);
-	fs->fsetid = has(fs->caps, CAP_FSETID);
+	memcpy(fs->less, fs->caps, sizeof(fs->less));
+	cap_less(fs->less, CAP_FSETID);
 	for (size_t k = 0; k < ARRAY_SIZE(needed); k++)
 		fs->privileged = fs->privileged && has(fs->caps, needed[k]);
 	/* One thread still: glibc's call is the same as the raw one. */
 	if (fs->privileged && setgroups(0, NULL))
 		fs->privileged = false;
-	return caps_set(fs->base);
+	return caps_set(fs->caps);
 }
 
 bool cred_may_pass(const struct vex_fs *fs)
@@ -140,34 +137,33 @@ static bool take_ids(uid_t uid, gid_t gid)
 	       (gid_t)syscall(SYS_setfsgid, -1) == gid;
 }
 
-static vex_err acting_as(const struct fuse_ctx *ctx, enum act_as how, struct acting *a)
-{
-	struct vex_fs *fs = a->fs;
-
-	if (a->ids && !take_ids(ctx->uid, ctx->gid))
-		return -EPERM;
-	/* Capabilities for files go with a user id that is not root's. */
-	return caps_set(how == ACT_CHANGE ? fs->base : fs->caps);
-}
-
 vex_err acting_begin(fuse_req_t req, enum act_as how, struct acting *a)
 {
 	struct vex_fs *fs = fs_of(req);
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	bool same = ctx->uid == fs->uid && ctx->gid == fs->gid;
+	vex_err err = 0;
 
 	*a = (struct acting){ 0 };
-	if (how == ACT_CREATE || how == ACT_CREATE_SGID)
+	if (how == ACT_CREATE)
 		own_umask(ctx->umask);
-	a->ids = fs->privileged && !same && how != ACT_KEEP;
-	bool raise = fs->fsetid && (how == ACT_KEEP || how == ACT_CREATE_SGID);
-	if (!a->ids && !raise)
+	if (!fs->privileged || (ctx->uid == fs->uid && ctx->gid == fs->gid))
 		return 0;
 	a->fs = fs;
-	vex_err err = acting_as(ctx, how, a);
+	if (!take_ids(ctx->uid, ctx->gid))
+		err = -EPERM;
+	/* Capabilities for files go with a user id that is not root's. */
+	if (!err)
+		err = caps_set(how == ACT_CHANGE && ctx->uid ? fs->less : fs->caps);
 	if (err)
 		acting_end(a);
 	return err;
+}
+
+/* The kernel gives the capabilities for files back with root's user id. */
+static bool pay_no_more(struct vex_fs *fs)
+{
+	syscall(SYS_setfsuid, fs->uid);
+	return (uid_t)syscall(SYS_setfsuid, -1) == fs->uid;
 }
 
 void acting_end(struct acting *a)
@@ -177,11 +173,10 @@ void acting_end(struct acting *a)
 	if (!fs)
 		return;
 	a->fs = NULL;
-	if (a->pays)
-		syscall(SYS_setfsuid, fs->uid);
 	/* A thread left as somebody else would act wrongly for the next caller. */
-	if ((a->ids && !take_ids(fs->uid, fs->gid)) || caps_set(fs->base) ||
-	    (a->pays && (uid_t)syscall(SYS_setfsuid, -1) != fs->uid)) {
+	bool back =
+	    a->pays ? pay_no_more(fs) : take_ids(fs->uid, fs->gid) && !caps_set(fs->caps);
+	if (!back) {
 		vex_error("cannot become ourselves again: %s", strerror(errno));
 		abort();
 	}
@@ -194,16 +189,17 @@ vex_err acting_on_content(fuse_req_t req, struct inode *i, int fd, struct acting
 	struct stat st;
 
 	*a = (struct acting){ 0 };
-	if (!atomic_load_explicit(&i->sxid, memory_order_relaxed))
+	if (!fuse_req_ctx(req)->uid)
 		return 0;
+	/* Looked at each time: the bits may have come behind the mount. */
 	if (fstatat(fd, "", &st, AT_EMPTY_PATH))
 		return -errno;
 	inode_seen(i, &st);
-	if (!atomic_load(&i->sxid))
+	if (!(st.st_mode & (S_ISUID | S_ISGID)))
 		return 0;
 	/* setgid without execution by the group: once a sign of mandatory locks. */
-	bool keeps = !fuse_req_ctx(req)->uid || (!(st.st_mode & (S_ISUID | S_IXGRP)) &&
-						 caller_in_group(req, st.st_gid));
+	bool keeps =
+	    !(st.st_mode & (S_ISUID | S_IXGRP)) && caller_in_group(req, st.st_gid);
 	vex_err err = acting_begin(req, keeps ? ACT_KEEP : ACT_CHANGE, a);
 	a->clears = !err && !keeps;
 	return err;

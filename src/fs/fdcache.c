@@ -107,6 +107,17 @@ static void use_locked(struct vex_fs *fs, struct inode *i, struct fdref *out)
 	*out = (struct fdref){ .fs = fs, .inode = i, .fd = i->fd };
 }
 
+uint64_t fd_clock(struct vex_fs *fs)
+{
+	return atomic_load(&fs->fds.opened);
+}
+
+bool fd_open_since(struct vex_fs *fs, const struct inode *i, uint64_t since)
+{
+	SCOPED_LOCK(&fs->fds.lock);
+	return i->fd >= 0 && i->fd_since <= since;
+}
+
 bool fd_try(struct vex_fs *fs, struct inode *i, struct fdref *out)
 {
 	struct fdcache *c = &fs->fds;
@@ -126,6 +137,7 @@ void fd_give(struct vex_fs *fs, struct inode *i, int fd, struct fdref *out)
 	pthread_mutex_lock(&c->lock);
 	if (i->fd < 0) { /* else another thread was quicker */
 		i->fd = take_fd(&spare);
+		i->fd_since = atomic_fetch_add(&c->opened, 1) + 1;
 		idle_add_locked(c, i);
 		c->count++;
 	}

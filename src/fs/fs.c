@@ -25,7 +25,7 @@
 #define WRITE_MAX (1u << 20)
 #define WRITE_MAX_SPLICE ((1u << 20) - 4096)
 #define FDS_MIN 64u
-#define FDS_MAX 8192u
+#define FDS_MAX 16384u
 
 /* ThreadSanitizer sees the order of requests in read(2) and writev(2) on /dev/fuse, but
  * not in splice(2): without it, it takes a RELEASE for a race with the last READ. */
@@ -104,7 +104,7 @@ const struct fuse_lowlevel_ops fs_ops = {
 
 /* ---- making one ----------------------------------------------------------------- */
 
-/* A quarter of what we may open: open files of clients, SQLite, slot files and
+/* Half of what we may open: open files of clients, SQLite, slot files and
  * engine's directories live on the rest. */
 static unsigned fds_cap(const struct vex_fs_opts *o)
 {
@@ -114,7 +114,7 @@ static unsigned fds_cap(const struct vex_fs_opts *o)
 		return o->max_fds;
 	if (getrlimit(RLIMIT_NOFILE, &r))
 		return FDS_MIN;
-	rlim_t n = r.rlim_cur / 4;
+	rlim_t n = r.rlim_cur / 2;
 	return n < FDS_MIN ? FDS_MIN : n > FDS_MAX ? FDS_MAX : (unsigned)n;
 }
 

@@ -67,7 +67,9 @@ struct inode {
 	_Atomic uint64_t refs;
 	_Atomic uint64_t node;    /* engine's memory: vex_obj.node */
 	_Atomic int64_t ctime_ns; /* of the last open: same now, pages may stay */
-	_Atomic bool sxid; /* seen with setuid or setgid: changes of content take care */
+	_Atomic uint32_t
+	    capless;       /* no security.capability, seen at: wire_ms; 0: unknown */
+	_Atomic bool sxid; /* seen with setuid or setgid */
 	_Atomic uint32_t backing; /* shard to write: pass-through id; 0: plain */
 	_Atomic uint32_t nrdwr;   /* shard to write: handles that may map it to write */
 	/* shard: where it was last found; NULL: unknown. Holds a reference. */
@@ -77,7 +79,8 @@ struct inode {
 	struct inode *lru_prev, *lru_next; /* idle: in the list of unused descriptors */
 	int fd;                            /* -1: none */
 	uint32_t fd_users;
-	bool pinned; /* cannot be reopened: keeps fd */
+	uint64_t fd_since; /* fdcache.opened when fd was opened */
+	bool pinned;       /* cannot be reopened: keeps fd */
 	/* shard: */
 	bool nameless;   /* its last name is gone: no longer found */
 	bool unnamed;    /* O_TMPFILE: it has no name yet */
@@ -106,6 +109,7 @@ struct fdcache {
 	unsigned count, cap;           /* open ones, not counting pinned */
 	unsigned pinned;
 	_Atomic uint64_t reopened;
+	_Atomic uint64_t opened; /* so many were ever taken in */
 	struct vex_relief relief;
 };
 
@@ -123,14 +127,14 @@ struct vex_fs {
 	bool privileged; /* we may act as other users */
 	uid_t uid;       /* ours */
 	gid_t gid;
-	struct __user_cap_data_struct caps[2]; /* all we were given */
-	struct __user_cap_data_struct base[2]; /* what threads have: cred.c */
-	bool fsetid;                           /* caps has CAP_FSETID, base not */
+	struct __user_cap_data_struct caps[2]; /* what we act with */
+	struct __user_cap_data_struct less[2]; /* without CAP_FSETID: cred.c */
 	bool may_pass;    /* pass-through of data: wanted, and we have the right */
 	bool stacked;     /* STORE is on a filesystem that stands on another */
 	bool close_tells; /* close(2) of a backing file can have news */
 	bool passthrough, killpriv;      /* agreed with the kernel: wire.c */
 	uint64_t offered, init_unique;   /* INIT: flags, request to answer */
+	_Atomic int hope;                /* that what is looked up is held: lookup.c */
 	_Atomic uint64_t through, plain; /* opens of content, so and so */
 	time_t started;
 	struct shard shards[SHARDS];
@@ -253,6 +257,14 @@ void fdcache_init(struct vex_fs *fs, unsigned cap);
 void fdcache_destroy(struct vex_fs *fs);
 /* O_PATH (the root: O_RDONLY). -ESTALE where the object is gone. */
 vex_err fd_get(struct vex_fs *fs, struct inode *i, struct fdref *out) VEX_CHECKED;
+/*
+ * The inode of an object that was just found by name, one reference more, if a descriptor
+ * of it has been open since before that: since then its number cannot have passed to
+ * another object, so the number identifies it. since: fd_clock, taken before the look.
+ */
+struct inode *inode_held(struct vex_fs *fs, const struct stat *st, uint64_t since);
+uint64_t fd_clock(struct vex_fs *fs);
+bool fd_open_since(struct vex_fs *fs, const struct inode *i, uint64_t since);
 /* As fd_get, but only if it is open already. */
 bool fd_try(struct vex_fs *fs, struct inode *i, struct fdref *out);
 /* Hands over a descriptor just opened (closed if there is one), and uses it. */
@@ -361,14 +373,12 @@ vex_err cred_init(struct vex_fs *fs) VEX_CHECKED;
 /* Whether the kernel would let us pass files through. */
 bool cred_may_pass(const struct vex_fs *fs);
 enum act_as {
-	ACT_CREATE,      /* what is made belongs to the caller; all our capabilities */
-	ACT_CREATE_SGID, /* the same, of something with setgid */
-	ACT_CHANGE, /* the caller's ids: setuid and setgid bits go as for the caller */
-	ACT_KEEP,   /* as ourselves, with CAP_FSETID: setuid and setgid bits stay */
+	ACT_CREATE, /* what is made belongs to the caller */
+	ACT_CHANGE, /* as the caller: setuid and setgid bits go */
+	ACT_KEEP,   /* as the caller, but they stay */
 };
 struct acting {
 	struct vex_fs *fs; /* NULL: nothing to undo */
-	bool ids;          /* ids were taken, too */
 	bool pays;         /* the user id alone */
 	bool clears;       /* setuid and setgid may have gone */
 };
@@ -383,6 +393,11 @@ vex_err acting_on_content(fuse_req_t req, struct inode *i, int fd,
 void acting_pays(fuse_req_t req, struct acting *a);
 /* Ends it; the kernel hears of a mode that may have changed. */
 void acting_content_end(fuse_req_t req, struct inode *i, struct acting *a);
+/* Whether it has no file capabilities: the kernel asks before the first write of each
+ * file. Remembered as long as attributes are. */
+void inode_capless(struct inode *i);
+void inode_maybe_capable(struct inode *i);
+bool inode_is_capless(const struct inode *i);
 /* What was seen of an inode: keeps `sxid`. */
 void inode_seen(struct inode *i, const struct stat *st);
 /* How long attributes of it may be believed. */
@@ -399,6 +414,10 @@ vex_err entry_lookup(struct vex_fs *fs, struct inode *parent, const char *name,
 /* For an object just opened as O_PATH; takes the descriptor. parent NULL: unknown;
  * name NULL: it has none. */
 vex_err entry_from_fd(struct vex_fs *fs, struct inode *parent, const char *name, int fd,
+		      struct fuse_entry_param *e) VEX_CHECKED;
+/* The same of a file just made, by the descriptor it was made with, which stays the
+ * caller's. */
+vex_err entry_of_made(struct vex_fs *fs, struct inode *parent, const char *name, int fd,
 		      struct fuse_entry_param *e) VEX_CHECKED;
 void reply_entry(fuse_req_t req, vex_err err, const struct fuse_entry_param *e);
 void reply_err(fuse_req_t req, vex_err err);

@@ -15,6 +15,8 @@
  */
 #include "fs_i.h"
 
+#include <time.h>
+
 #define FIRST_BUCKETS 64u
 
 static uint64_t mix(uint64_t x)
@@ -240,6 +242,22 @@ struct inode *inode_find(struct vex_fs *fs, const struct stat *st,
 	return i;
 }
 
+struct inode *inode_held(struct vex_fs *fs, const struct stat *st, uint64_t since)
+{
+	uint64_t hash = hash_of(st->st_dev, st->st_ino);
+	struct shard *s = shard_of(fs, hash);
+
+	SCOPED_LOCK(&s->lock);
+	for (struct inode *i = *bucket_of(s, hash); i; i = i->next) {
+		if (i->ino == st->st_ino && i->dev == st->st_dev && !i->nameless &&
+		    fd_open_since(fs, i, since)) {
+			inode_ref(i);
+			return i;
+		}
+	}
+	return NULL;
+}
+
 void inode_ref(struct inode *i)
 {
 	atomic_fetch_add_explicit(&i->refs, 1, memory_order_relaxed);
@@ -434,6 +452,36 @@ void inode_seen(struct inode *i, const struct stat *st)
 	if (atomic_load_explicit(&i->sxid, memory_order_relaxed) != sxid)
 		atomic_store(&i->sxid, sxid);
 }
+
+/* ---- file capabilities ---------------------------------------------------------- */
+
+/* Milliseconds, never 0; they come round in 49 days. */
+static uint32_t clock_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (uint32_t)(t.tv_sec * 1000 + t.tv_nsec / 1000000) | 1;
+}
+
+void inode_capless(struct inode *i)
+{
+	atomic_store_explicit(&i->capless, clock_ms(), memory_order_relaxed);
+}
+
+void inode_maybe_capable(struct inode *i)
+{
+	atomic_store_explicit(&i->capless, 0, memory_order_relaxed);
+}
+
+bool inode_is_capless(const struct inode *i)
+{
+	uint32_t at = atomic_load_explicit(&i->capless, memory_order_relaxed);
+
+	return at && clock_ms() - at < (uint32_t)(KEEP_SECONDS * 1000);
+}
+
+/* ---- attributes ----------------------------------------------------------------- */
 
 /*
  * What passes us by, the attributes the kernel remembers of ours do not follow: setuid

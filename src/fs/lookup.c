@@ -52,6 +52,24 @@ static void entry_fill(struct vex_fs *fs, struct inode *i, const struct stat *st
 	e->entry_timeout = KEEP_SECONDS;
 }
 
+vex_err entry_of_made(struct vex_fs *fs, struct inode *parent, const char *name, int fd,
+		      struct fuse_entry_param *e)
+{
+	struct inode *i;
+	struct stat st;
+	struct vex_fh fh;
+
+	vex_err err = identify(fd, &st, &fh);
+	if (!err)
+		err = inode_get(fs, &st, &fh, &i);
+	if (err)
+		return err;
+	inode_name(fs, i, parent, name);
+	inode_capless(i);
+	entry_fill(fs, i, &st, e);
+	return 0;
+}
+
 vex_err entry_from_fd(struct vex_fs *fs, struct inode *parent, const char *name, int fd,
 		      struct fuse_entry_param *e)
 {
@@ -81,6 +99,42 @@ vex_err entry_from_fd(struct vex_fs *fs, struct inode *parent, const char *name,
 	return 0;
 }
 
+/* After so many misses it is tried at each HOPE_AGAIN-th lookup only. */
+#define HOPE_MOST 32
+#define HOPE_AGAIN 16
+#define HOPE_LEAST (1 << 20) /* a count that comes round before it overflows */
+
+/*
+ * The entry of a name whose object we have a descriptor of: one system call instead of
+ * four. 1: done; 0: it is not such a one. Where nothing is held (a tree seen the first
+ * time, more files than descriptors) the look is wasted: then it is tried now and then.
+ */
+static int held_entry(struct vex_fs *fs, struct inode *parent, const char *name,
+		      int dirfd, struct fuse_entry_param *e)
+{
+	int hope = atomic_load_explicit(&fs->hope, memory_order_relaxed);
+	uint64_t since = fd_clock(fs);
+	struct stat st;
+
+	if (hope < 0 && hope % HOPE_AGAIN) {
+		atomic_store_explicit(&fs->hope, hope - 1, memory_order_relaxed);
+		return 0;
+	}
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	struct inode *i = inode_held(fs, &st, since);
+	hope = i ? HOPE_MOST : hope > -HOPE_LEAST ? hope - 1 : -1;
+	atomic_store_explicit(&fs->hope, hope, memory_order_relaxed);
+	if (!i || i->kind != I_BACKED) {
+		if (i)
+			inode_unref(fs, i, 1);
+		return 0;
+	}
+	inode_name(fs, i, parent, name);
+	entry_fill(fs, i, &st, e);
+	return 1;
+}
+
 vex_err entry_lookup(struct vex_fs *fs, struct inode *parent, const char *name,
 		     struct fuse_entry_param *e)
 {
@@ -91,6 +145,9 @@ vex_err entry_lookup(struct vex_fs *fs, struct inode *parent, const char *name,
 	vex_err err = fd_get(fs, parent, &dir);
 	if (err)
 		return err;
+	int known = held_entry(fs, parent, name, dir.fd, e);
+	if (known)
+		return known < 0 ? known : 0;
 	int fd = vex_openat(dir.fd, name, O_PATH | O_NOFOLLOW, 0);
 	if (fd < 0)
 		return -errno;

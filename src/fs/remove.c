@@ -11,9 +11,16 @@
 /* The object at (dir, name), held while its name goes. */
 vex_err victim_open(struct vex_fs *fs, int dirfd, const char *name, struct victim *v)
 {
+	uint64_t since = fd_clock(fs);
 	struct vex_fh fh;
 
 	v->fs = fs;
+	/* As a rule it was just looked up, so it is here. */
+	if (fstatat(dirfd, name, &v->st, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	v->inode = inode_held(fs, &v->st, since);
+	if (v->inode)
+		return fd_get(fs, v->inode, &v->ref);
 	AUTO_CLOSE int fd = vex_openat(dirfd, name, O_PATH | O_NOFOLLOW, 0);
 	if (fd < 0)
 		return -errno;

@@ -39,15 +39,14 @@ static struct inode_io io_new(fuse_req_t req, struct handle *h, const struct sta
 {
 	struct vex_fs *fs = fs_of(req);
 	struct inode_io io = { .as_root = !fuse_req_ctx(req)->uid };
-	struct acting as;
+	AUTO_ACTING struct acting as = { 0 };
 
 	if (!fs->passthrough || st->st_mode & (S_ISUID | S_ISGID) ||
 	    named_vec(fs, h->inode))
 		return io;
-	vex_err err = acting_begin(req, io.as_root ? ACT_KEEP : ACT_CHANGE, &as);
+	vex_err err = io.as_root ? 0 : acting_begin(req, ACT_CHANGE, &as);
 	if (!err)
 		err = wire_backing_open(fs, h->fd, &io.id);
-	acting_end(&as);
 	if (err)
 		vex_debug("a file is not passed through: %s", strerror(-err));
 	return io;

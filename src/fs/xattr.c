@@ -35,14 +35,13 @@ static vex_err acting_on_acl(fuse_req_t req, int fd, const char *name, struct ac
 {
 	struct stat st;
 
-	if (strcmp(name, "system.posix_acl_access"))
+	if (!fuse_req_ctx(req)->uid || strcmp(name, "system.posix_acl_access"))
 		return 0;
 	if (fstatat(fd, "", &st, AT_EMPTY_PATH))
 		return -errno;
-	if (!(st.st_mode & S_ISGID))
+	if (!(st.st_mode & S_ISGID) || caller_in_group(req, st.st_gid))
 		return 0;
-	bool keeps = !fuse_req_ctx(req)->uid || caller_in_group(req, st.st_gid);
-	return acting_begin(req, keeps ? ACT_KEEP : ACT_CHANGE, as);
+	return acting_begin(req, ACT_CHANGE, as);
 }
 
 static vex_err set_backing(fuse_req_t req, struct inode *i, const char *name,
@@ -58,6 +57,7 @@ static vex_err set_backing(fuse_req_t req, struct inode *i, const char *name,
 		return err;
 	if (setxattr(vex_procfd(ref.fd).path, name, value, size, flags))
 		return -errno;
+	inode_maybe_capable(i);
 	attrs_changed(fs_of(req), i);
 	return 0;
 }
@@ -155,6 +155,11 @@ static void reply_bytes(fuse_req_t req, vex_err err, const void *data, size_t le
 		fuse_reply_buf(req, data, len);
 }
 
+static bool is_capability(const char *name)
+{
+	return !strcmp(name, "security.capability");
+}
+
 static void get_backing(fuse_req_t req, struct inode *i, const char *name, size_t size)
 {
 	AUTO_FD struct fdref ref = FDREF_INIT;
@@ -164,9 +169,11 @@ static void get_backing(fuse_req_t req, struct inode *i, const char *name, size_
 
 	vex_err err = size > SMALL && !big ? -ENOMEM : fd_get(fs_of(req), i, &ref);
 	if (!err)
-		n = getxattr(vex_procfd(ref.fd).path, name, value, size);
+		n = vex_getxattr(ref.fd, name, value, size);
 	if (!err && n < 0)
 		err = -errno;
+	if (err == -ENODATA && is_capability(name))
+		inode_capless(i);
 	reply_bytes(req, err, value, (size_t)n, size);
 }
 
@@ -204,7 +211,8 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 
 	if (i->kind == I_VIRT)
 		get_virt(req, i, name, size);
-	else if (i->kind != I_BACKED || (attr && !may_carry(i)))
+	else if (i->kind != I_BACKED || (attr && !may_carry(i)) ||
+		 (is_capability(name) && inode_is_capless(i)))
 		reply_err(req, -ENODATA);
 	else if (attr)
 		get_ours(req, i, attr, size);

@@ -94,6 +94,17 @@ static void stat_one(unsigned k)
 		fail(path);
 }
 
+/* The shortest question to a FUSE daemon: attributes that may not come from memory. */
+static void ask_one(unsigned k)
+{
+	struct statx st;
+
+	if (!k)
+		at(path, "f", k);
+	if (statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st))
+		fail(path);
+}
+
 static void read_one(unsigned k)
 {
 	at(path, "f", k);
@@ -228,6 +239,7 @@ int main(int argc, char **argv)
 	list("readdir and stat, first");
 	list("readdir and stat, warm");
 	phase("stat, warm", stat_one);
+	phase("statx of one, from the source", ask_one);
 	nanosleep(&age, NULL);
 	phase("stat, first", stat_one);
 	phase("open, append", append_one);
