@@ -169,10 +169,18 @@ $(CRASH_OBJS): $(B)/%.o: %.c $(B)/include/vexfs/vexfs.h
 $(B)/tests/crash/kill: $(CRASH_OBJS)
 	$(if $(V),,@echo '  LD' $@)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^
-tests: $(B)/tests/crash/kill
+# What powerloss.sh runs: the store alone.
+$(B)/tests/crash/power/power.o: tests/crash/power/power.c $(B)/doors/store/.made
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  CC' $<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(TEST_CFLAGS) -I$(B)/doors/store -MMD -MP -c $< -o $@
+$(B)/tests/crash/power.bin: $(B)/tests/crash/power/power.o $(foreach r,$(LINK_store),$(call lib_of,$(r)))
+	$(if $(V),,@echo '  LD' $@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+tests: $(B)/tests/crash/kill $(B)/tests/crash/power.bin
 check: all examples tests
 	scripts/run-tests $(B) $(TESTS) $(SHELL_TESTS)
-check-shell: all examples $(B)/tests/crash/kill
+check-shell: all examples $(B)/tests/crash/kill $(B)/tests/crash/power.bin
 	scripts/run-tests $(B) $(SHELL_TESTS)
 check-unit: $(UNIT_TESTS)
 	scripts/run-tests $(B) $(UNIT_TESTS)
