@@ -199,6 +199,12 @@ $(INDEX_BENCHES): $(B)/%: %.c $(B)/doors/index/.made $(foreach r,$(LINK_index),$
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  CC' $<)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(TEST_CFLAGS) -I$(B)/doors/index -MMD -MP $< -o $@ $(foreach r,$(LINK_index),$(call lib_of,$(r))) $(LIBS)
+# tests/bench/engine/*.c call the engine, without a mount.
+ENGINE_BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/engine/*.c))
+$(ENGINE_BENCHES): $(B)/%: %.c $(B)/doors/engine/.made $(foreach r,$(LINK_engine),$(call lib_of,$(r)))
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  CC' $<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(TEST_CFLAGS) -I$(B)/doors/engine -Itests/bench -MMD -MP $(filter %.c,$^) -o $@ $(LDFLAGS_ALL) $(filter %.a,$^) $(LIBS)
 bench: all $(BENCHES)
 	scripts/bench $(B)
 bench-fs: all $(B)/tests/bench/files

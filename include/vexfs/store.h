@@ -134,6 +134,8 @@ static inline bool vex_view_live(const struct vex_view *v, uint64_t slot)
 	return slot < v->slots && (v->live[slot >> 6] >> (slot & 63) & 1);
 }
 void vex_view_slot(const struct vex_view *v, uint64_t slot, struct vex_slot *out);
+/* vex_view_slot will be asked of it soon. */
+void vex_view_expect(const struct vex_view *v, uint64_t slot);
 
 /* Keeps slots freed by changes after `lsn` from being used again: for an index that
  * knows rows by slot. UINT64_MAX: no hold (as at open). */

@@ -343,6 +343,26 @@ static vex_err build_query(struct builder *b)
 	return 0;
 }
 
+/* Records and what is remembered lie all over memory: the waits for the candidates that
+ * are likely hits overlap, where one after the other would be three each. */
+static void expect(struct builder *b)
+{
+	struct search *s = b->s;
+	size_t n = vex_min64(b->n, s->cap + 2u);
+	struct vex_slot vs;
+
+	for (size_t i = 0; i < n; i++)
+		vex_view_expect(&s->view, b->hits[i].slot);
+	for (size_t i = 0; i < n; i++) {
+		vex_view_slot(&s->view, b->hits[i].slot, &vs);
+		known_expect(s->e->known, vs.lsn);
+	}
+	for (size_t i = 0; i < n; i++) {
+		vex_view_slot(&s->view, b->hits[i].slot, &vs);
+		known_expect_soon(s->e->known, vs.lsn);
+	}
+}
+
 static vex_err begin_query(struct builder *b)
 {
 	struct search *s = b->s;
@@ -355,6 +375,8 @@ static vex_err begin_query(struct builder *b)
 		err = mmr_order(s, b->hits, &b->n, &b->chosen);
 		b->hits = b->chosen;
 	}
+	if (s->wide)
+		expect(b);
 	b->at = s->wide ? 0 : vex_min64(s->q->offset, b->n);
 	b->accepted = b->at;
 	b->refused = 0;

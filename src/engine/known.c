@@ -153,6 +153,24 @@ bool known_get(struct knowledge *k, uint64_t lsn, struct known *out)
 	return e != NULL;
 }
 
+void known_expect(struct knowledge *k, uint64_t lsn)
+{
+	__builtin_prefetch(k->hits.v + (size_t)set_of(&k->hits, lsn) * WAYS);
+}
+
+void known_expect_soon(struct knowledge *k, uint64_t lsn)
+{
+	uint32_t set = set_of(&k->hits, lsn);
+	const struct kept *e;
+
+	SCOPED_LOCK(lock_of(&k->hits, set));
+	e = table_find(&k->hits, set, lsn);
+	if (e) {
+		__builtin_prefetch(e);
+		__builtin_prefetch((const char *)e + 64);
+	}
+}
+
 void known_put(struct knowledge *k, uint64_t lsn, const struct known *in)
 {
 	size_t texts = (size_t)in->fh.len + in->key_len + in->name_len;

@@ -28,6 +28,10 @@ void knowledge_free(struct knowledge *k);
 /* By the attachment's change number. Says nothing of whether it still holds. */
 bool known_get(struct knowledge *k, uint64_t lsn, struct known *out);
 void known_put(struct knowledge *k, uint64_t lsn, const struct known *in);
+/* known_get will be asked of it: in two steps, each for a few of them in a row, so that
+ * the waits for memory overlap. */
+void known_expect(struct knowledge *k, uint64_t lsn);
+void known_expect_soon(struct knowledge *k, uint64_t lsn);
 /* Inode and birth time suffice from now on. */
 void known_settle(struct knowledge *k, uint64_t lsn);
 

@@ -208,6 +208,11 @@ void vex_view_slot(const struct vex_view *v, uint64_t slot, struct vex_slot *out
 	*out = (struct vex_slot){ .node = rec->node, .lsn = rec->lsn, .row = rec->row };
 }
 
+void vex_view_expect(const struct vex_view *v, uint64_t slot)
+{
+	__builtin_prefetch(slot_rec(v->space, slot));
+}
+
 static struct claim claim_of(const struct vex_attach *a)
 {
 	return (struct claim){
