@@ -14,6 +14,7 @@ int cmd_export(struct invocation *in);
 int cmd_space(struct invocation *in);
 int cmd_txn(struct invocation *in);
 int cmd_config(struct invocation *in);
+int cmd_events(struct invocation *in);
 int cmd_stats(struct invocation *in);
 int cmd_status(struct invocation *in);
 int cmd_sync(struct invocation *in);

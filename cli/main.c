@@ -17,6 +17,7 @@ static const struct command {
 	{ "compact", cmd_compact },
 	{ "config", cmd_config },
 	{ "detach", cmd_detach },
+	{ "events", cmd_events },
 	{ "export", cmd_export },
 	{ "fsck", cmd_fsck },
 	{ "get", cmd_get },
@@ -45,6 +46,7 @@ static const char help[] =
     "  txn      apply many puts and deletes in one step, or none\n"
     "  status   what the mount says of itself\n"
     "  config   read and set what may change while mounted\n"
+    "  events   what happened to files with vectors: once, or following\n"
     "  stats    what it did: times, errors, stack, slow operations\n"
     "  sync     make every change so far durable\n"
     "  checkpoint  the same, and empty the write-ahead log\n"

@@ -238,11 +238,27 @@ vex_err vex_engine_sync(struct vex_engine *e) VEX_CHECKED;
  * ACL or other xattrs. After the system call, before it is answered. */
 void vex_engine_attrs_changed(struct vex_engine *e, const struct vex_obj *o);
 
+/* ---- events ------------------------------------------------------------------------ */
+
+/*
+ * Events after *after that the caller may know of, as lines of JSON, oldest first: of at
+ * most VEX_EVENTS_AT_ONCE rows of the log; *after moves behind them, told or withheld.
+ */
+#define VEX_EVENTS_AT_ONCE 256u
+vex_err vex_engine_events(struct vex_engine *e, const struct vex_cred *cred,
+			  uint64_t *after, struct vex_buf *out) VEX_CHECKED;
+/* An event of a file without attachments; nothing unless events=all. */
+bool vex_engine_wants_all(const struct vex_engine *e);
+void vex_engine_file_event(struct vex_engine *e, enum vex_note kind, int dirfd,
+			   const char *name);
+
 /* Counts whatever may have changed what a search shows: commits, and the above. */
 uint64_t vex_engine_changes(struct vex_engine *e);
 /* `fn` is told of each, from whatever thread it was; it must be quick and call nothing
- * here. One listener; NULL ends it, and it is not called once that has returned. */
-void vex_engine_watch(struct vex_engine *e, void (*fn)(void *arg), void *arg);
+ * here. A listener each; NULL ends it, and it is not called once that has returned. */
+enum vex_watcher { VEX_WATCH_LIVE, VEX_WATCH_EVENTS, VEX_WATCHERS };
+void vex_engine_watch(struct vex_engine *e, enum vex_watcher who, void (*fn)(void *arg),
+		      void *arg);
 
 /* ---- spaces ------------------------------------------------------------------- */
 

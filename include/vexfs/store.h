@@ -206,6 +206,18 @@ struct vex_stamp {
 	bool open; /* attached to an empty file: stamped at the next flush */
 };
 
+/* What is noted in the change log besides changes of attachments and spaces. */
+enum vex_note {
+	VEX_NOTE_RENAME = 0, /* key: the path before */
+	VEX_NOTE_UNLINK = 1, /* key: "UID MODE" of the file */
+	VEX_NOTE_CREATE = 2,
+	VEX_NOTE_WRITE = 3,
+	VEX_NOTE_STALE = 4,
+	VEX_NOTE_INDEX = 5,     /* key: "SPACE STATE" */
+	VEX_NOTE_THRESHOLD = 6, /* key: "NAME VALUE LIMIT" */
+	VEX_NOTE_CONFIG = 7,    /* key: "NAME VALUE WAS" */
+};
+
 enum vex_change_kind {
 	/* space = out (new reference), spec = in. -EEXIST. */
 	VEX_SPACE_NEW = 1,
@@ -243,6 +255,9 @@ enum vex_change_kind {
 	 * records are there, and on the device. Where it is not: no error, lsn 0, and
 	 * the slots are still the caller's. Private to store. */
 	VEX_MOVE,
+	/* form (enum vex_note), node, path, key (words about it): a row in the log, and
+	 * nothing else. */
+	VEX_NOTE,
 };
 
 struct vex_change {
@@ -288,6 +303,23 @@ static inline void vex_cleanup_reader(struct vex_reader **r)
 		vex_reader_put(*r);
 }
 #define AUTO_READER __attribute__((cleanup(vex_cleanup_reader)))
+
+/* Rows of the change log above *after, in order, `most` of them; *after ends as the number
+ * of the last one fn took. */
+#define VEX_LOG_NOTE 16u /* kinds from here on are notes: less this, enum vex_note */
+struct vex_log_row {
+	uint64_t lsn, node;
+	int64_t time_ns;
+	uint32_t kind, space, key_len;
+	bool replaced;    /* a put over another */
+	const char *key;  /* bytes */
+	const char *path; /* as it was then; may be NULL */
+};
+vex_err vex_read_log(struct vex_reader *r, uint64_t *after, uint32_t most,
+		     vex_err (*fn)(void *, const struct vex_log_row *),
+		     void *arg) VEX_CHECKED;
+/* The oldest row's number; 0: none. */
+vex_err vex_read_log_first(struct vex_reader *r, uint64_t *lsn) VEX_CHECKED;
 
 /* Between these all reads see one moment, and cost half: for many small reads in a row.
  * Without memory or luck begin does nothing. */

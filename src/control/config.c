@@ -232,6 +232,8 @@ vex_err ioc_config(struct call *c)
 
 	if (h->flags & ~(uint32_t)(VEXFS_CONFIG_SET | VEXFS_CONFIG_SAVE))
 		return session_fail(c->s, -EINVAL, "unknown flags %#x", h->flags);
+	if (h->flags == VEXFS_CONFIG_SAVE)
+		return session_fail(c->s, -EINVAL, "nothing is set that could be kept");
 	err = call_reserved(c, h->reserved);
 	if (err)
 		return err;

@@ -13,6 +13,7 @@ static const struct vex_control_file files[] = {
 	{ "query", 0666, FILE_QUERY },
 	{ "metrics", 0400, FILE_METRICS },
 	{ "config", 0644, FILE_CONFIG },
+	{ "events", 0666, FILE_EVENTS },
 };
 
 const struct vex_control_file *vex_control_files(size_t *n)
@@ -46,6 +47,8 @@ vex_err vex_control_new(const struct vex_control_opts *o, struct vex_control **o
 		err = vex_pool_new(PARSERS, QUEUED_MAX, "vexfs-json", &c->pool);
 	if (!err)
 		err = lives_new(c, &c->lives);
+	if (!err)
+		err = events_new(c, &c->hub);
 	if (err) {
 		vex_control_free(c);
 		return err;
@@ -61,6 +64,7 @@ void vex_control_free(struct vex_control *c)
 	if (c->sessions)
 		vex_warn("control: %u sessions still open at the end", c->sessions);
 	lives_free(c->lives);
+	events_free(c->hub);
 	vex_pool_free(c->pool);
 	pthread_mutex_destroy(&c->lock);
 	free(c->mountpoint);

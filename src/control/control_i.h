@@ -16,11 +16,13 @@
 
 #define STAGE_MAX ((size_t)64 << 20)
 
-enum file_id { FILE_CONTROL = 1, FILE_STATUS = 2, FILE_QUERY = 3, FILE_METRICS = 4, FILE_CONFIG = 5 };
+enum file_id { FILE_CONTROL = 1, FILE_STATUS = 2, FILE_QUERY = 3, FILE_METRICS = 4, FILE_CONFIG = 5, FILE_EVENTS = 6 };
 
 struct account;
 struct live;  /* live.c: a query that stays */
 struct lives; /* all of them, and their thread */
+struct hub;   /* events.c: who reads events, and their thread */
+struct reader;
 
 struct vex_control {
 	/* fixed after new: */
@@ -31,6 +33,7 @@ struct vex_control {
 	uint64_t started;
 	struct vex_pool *pool; /* deep stacks, for parsing JSON */
 	struct lives *lives;
+	struct hub *hub;
 
 	pthread_mutex_t lock;
 	/* guarded by lock: */
@@ -99,6 +102,7 @@ struct vex_session {
 	struct last_error error;
 	struct vex_buf text; /* content of a generated file */
 	struct query query;
+	struct reader *reader; /* of events */
 	struct live *live; /* NULL: there never was one */
 	void *head;        /* room for any struct of the contract */
 
@@ -264,6 +268,15 @@ const char *metric_name(uint8_t metric);
 vex_err trouble_text(const struct vex_store_status *st, struct vex_buf *b) VEX_CHECKED;
 /* The text of `metrics`: metrics.c. For administrators. */
 vex_err metrics_text(struct vex_control *c, struct vex_buf *out) VEX_CHECKED;
+/* events.c; with the session's lock held, but for open and close */
+vex_err events_new(struct vex_control *c, struct hub **out) VEX_CHECKED;
+void events_free(struct hub *h);
+vex_err events_open(struct vex_session *s) VEX_CHECKED;
+void events_close(struct vex_session *s);
+vex_err events_read(struct vex_session *s, const struct vex_cred *cred, void *buf,
+		    size_t size, size_t *n) VEX_CHECKED;
+vex_err events_write(struct vex_session *s, const void *buf, size_t size) VEX_CHECKED;
+bool events_wait(const struct vex_session *s);
 /* config.c */
 vex_err config_text(struct vex_control *c, struct vex_buf *out) VEX_CHECKED;
 void config_json(struct vex_control *c, struct vex_buf *out);

@@ -257,7 +257,7 @@ void lives_free(struct lives *v)
 	if (!v)
 		return;
 	if (v->started) {
-		vex_engine_watch(v->control->engine, NULL, NULL);
+		vex_engine_watch(v->control->engine, VEX_WATCH_LIVE, NULL, NULL);
 		atomic_store(&v->ending, true);
 		changed(v);
 		pthread_join(v->thread, NULL);
@@ -281,7 +281,7 @@ static vex_err list_locked(struct lives *v, struct live *l)
 	if (err)
 		return err;
 	if (!v->started)
-		vex_engine_watch(v->control->engine, changed, v);
+		vex_engine_watch(v->control->engine, VEX_WATCH_LIVE, changed, v);
 	v->started = true;
 	l->next = v->first;
 	v->first = l;

@@ -124,6 +124,8 @@ static vex_err fill(struct vex_session *s, const struct vex_cred *cred)
 {
 	struct text_job j = { .s = s, .cred = cred };
 
+	if (s->id == FILE_EVENTS)
+		return events_open(s);
 	if (is_generated(s->id))
 		return vex_pool_call(s->control->pool, make_text, &j);
 	s->head = malloc(VEXFS_IOC_MAX + 1);
@@ -137,7 +139,7 @@ vex_err vex_session_open(struct vex_control *c, int id, int flags,
 	struct vex_session *s;
 	vex_err err;
 
-	if (id < FILE_CONTROL || id > FILE_CONFIG)
+	if (id < FILE_CONTROL || id > FILE_EVENTS)
 		return -ENOENT;
 	if (writable && is_generated(id) && id != FILE_CONFIG)
 		return -EACCES;
@@ -168,6 +170,7 @@ vex_err vex_session_open(struct vex_control *c, int id, int flags,
 void vex_session_close(struct vex_session *s)
 {
 	live_end(s);
+	events_close(s);
 	txn_drop(s);
 	unread_drop(s);
 	stage_empty(s);
@@ -215,6 +218,8 @@ vex_err vex_session_read(struct vex_session *s, const struct vex_cred *cred, voi
 	*n = 0;
 	if (s->id == FILE_QUERY)
 		return size ? query_read(s, cred, buf, size, n) : 0;
+	if (s->id == FILE_EVENTS)
+		return events_read(s, cred, buf, size, n);
 	if (s->id != FILE_CONTROL)
 		return text_read(s, buf, size, off, n);
 	return size ? stream_read(s, buf, size, n) : 0;
@@ -257,6 +262,7 @@ vex_err vex_session_write(struct vex_session *s, const struct vex_cred *cred,
 	/* For control bytes alone; the call that takes them is checked. */
 	err = s->id == FILE_QUERY    ? query_write(s, cred, buf, size)
 	      : s->id == FILE_CONFIG ? config_write(s, cred, buf, size)
+	      : s->id == FILE_EVENTS ? events_write(s, buf, size)
 				     : stage_add(s, buf, size);
 	err = call_ends(s, err);
 	*n = err ? 0 : size;
@@ -269,6 +275,8 @@ uint32_t vex_session_poll(struct vex_session *s)
 
 	if (is_generated(s->id))
 		return in;
+	if (s->id == FILE_EVENTS)
+		return out | (events_wait(s) ? in : 0);
 	return out | (s->unread ? in : 0);
 }
 

@@ -328,6 +328,23 @@ struct file_call {
 	const struct stat *before, *after;
 };
 
+static vex_err is_stale(void *arg, const struct vex_attach *a)
+{
+	return stamp_stale(&a->stamp, arg) ? -ESTALE : 0;
+}
+
+/* The content of a file with attachments changed. */
+static void written_note(struct file_call *c, uint64_t node, const struct stat *st)
+{
+	AUTO_READER struct vex_reader *r = NULL;
+	struct stat now = *st;
+
+	note_at(c->e, VEX_NOTE_WRITE, node, c->o->dirfd, c->o->name);
+	if (!vex_reader_get(c->e->store, &r) &&
+	    vex_read_attaches(r, node, is_stale, &now) == -ESTALE)
+		note_stale(c->e, node, c->o);
+}
+
 static vex_err written_deep(void *arg)
 {
 	struct file_call *c = arg;
@@ -337,15 +354,22 @@ static vex_err written_deep(void *arg)
 	uint64_t node;
 	vex_err err = obj_complete(c->o, &fh, &st);
 
-	if (err || !st.st_size || !S_ISREG(st.st_mode))
+	if (err || !S_ISREG(st.st_mode))
 		return err;
 	AUTO_NODE_LOCK pthread_mutex_t *lock = node_lock(c->e, &fh, st.st_ino);
 	err = node_identify(c->e, c->o, &node);
+	if (!err && !node && vex_engine_wants_all(c->e))
+		note_at(c->e, VEX_NOTE_WRITE, 0, c->o->dirfd, c->o->name);
 	if (err || !node)
 		return err;
-	err = stamps_move(c->e, node, (struct vex_stamp){ .open = true }, stamp_of(&st),
-			  &l);
-	return err ? err : commit(c->e, &l);
+	if (st.st_size)
+		err = stamps_move(c->e, node, (struct vex_stamp){ .open = true },
+				  stamp_of(&st), &l);
+	if (!err)
+		err = commit(c->e, &l);
+	if (!err)
+		written_note(c, node, &st);
+	return err;
 }
 
 static vex_err absorb_deep(void *arg)
@@ -365,7 +389,7 @@ vex_err vex_engine_written(struct vex_engine *e, const struct vex_obj *o)
 	uint64_t node;
 	vex_err err;
 
-	if (!vec && node_known(e, o, &node) && !node)
+	if (!vec && node_known(e, o, &node) && !node && !vex_engine_wants_all(e))
 		return 0;
 	err = engine_deep(e, vec ? absorb_deep : written_deep, &c);
 	vex_engine_attrs_changed(e, o);

@@ -170,8 +170,10 @@ static vex_err open_in(struct vex_engine *e, const struct vex_engine_opts *o,
 	}
 	if (!err)
 		err = engine_deep(e, settle, &j);
-	if (!err)
+	if (!err) {
 		knobs_apply(e);
+		vex_crossing_hook(note_crossing, e);
+	}
 	return err ? err : graphs_new(e, threads_of(o), &e->graphs);
 }
 
@@ -209,6 +211,7 @@ void vex_engine_close(struct vex_engine *e)
 {
 	if (!e)
 		return;
+	vex_crossing_hook(NULL, NULL);
 	if (e->store && e->pool)
 		late_try(e);
 	/* The pools first: what is under way still needs the store. */

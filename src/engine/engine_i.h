@@ -19,6 +19,7 @@
 #endif
 #define ROOT_NODE 1ull
 #define NAME_SUMS 512u
+#define STALE_TOLD 1024u
 
 struct graphs;    /* graphs.c: the indexes */
 struct knowledge; /* known.c: what is remembered of hits */
@@ -62,8 +63,11 @@ struct vex_engine {
 	_Atomic uint64_t changes;
 	_Atomic bool watched;
 	pthread_mutex_t watch_lock; /* innermost */
-	void (*watch)(void *arg);   /* guarded by watch_lock, as its argument */
-	void *watch_arg;
+	struct {
+		void (*fn)(void *arg);
+		void *arg;
+	} watch[VEX_WATCHERS]; /* guarded by watch_lock */
+	_Atomic uint64_t stale_told[STALE_TOLD]; /* notes.c: nodes said to be stale */
 	_Atomic uint64_t moves; /* bumped by every rename of a directory node */
 	/* late.c */
 	pthread_mutex_t late_lock;
@@ -79,6 +83,18 @@ static inline vex_err engine_deep(struct vex_engine *e, vex_err (*fn)(void *), v
 {
 	return vex_pool_call(e->pool, fn, arg);
 }
+
+/* ---- notes.c: words in the change log, later ------------------------------------ */
+
+void note_add(struct vex_engine *e, enum vex_note kind, uint64_t node, const char *path,
+	      const char *fmt, ...) VEX_PRINTF(5, 6);
+void note_at(struct vex_engine *e, enum vex_note kind, uint64_t node, int dirfd,
+	     const char *name);
+void note_rename(struct vex_engine *e, uint64_t node, const struct vex_rename *r);
+void note_unlink(struct vex_engine *e, const struct vex_removal *r);
+void note_stale(struct vex_engine *e, uint64_t node, const struct vex_obj *o);
+void note_fresh(struct vex_engine *e, uint64_t node);
+void note_crossing(void *arg, enum vex_limit l, uint64_t value);
 
 /* ---- knobs.c, conf.c: settings -------------------------------------------------- */
 

@@ -189,6 +189,7 @@ static vex_err remove_deep(void *arg)
 {
 	struct get_call *c = arg;
 	AUTO_SPACE struct vex_space *sp = NULL;
+	AUTO_BUF struct vex_buf path = { 0 };
 	struct vex_change ch = { .kind = VEX_DELETE,
 				 .key = c->a.key,
 				 .key_len = c->a.key_len };
@@ -205,6 +206,10 @@ static vex_err remove_deep(void *arg)
 	if (err)
 		return err;
 	ch.space = sp;
+	if (c->o->dirfd >= 0 && c->o->name &&
+	    !place_path(c->e, c->o->dirfd, c->o->name, &path))
+		vex_buf_add(&path, "", 1);
+	ch.path = path.err ? NULL : path.data;
 	err = vex_store_commit(c->e->store, &ch, 1, NULL);
 	/* Dropped between the two: then there was nothing to remove. */
 	return err == -ENODEV ? -ENODATA : err;

@@ -196,8 +196,11 @@ static vex_err take_in(struct follow *f, struct graph *g, const struct vex_view 
 	if (err)
 		return err;
 	n = graph_pending(g, v, bits);
-	if (!fits(f, g, n))
+	if (!fits(f, g, n)) {
+		vex_limit_crossed(VEX_LIMIT_MEMORY,
+				  f->others + vex_hnsw_bytes(g->h));
 		return -ENOMEM;
+	}
 	g->unsaved += n;
 	vex_count(VEX_COUNT_INDEX_ROWS, n);
 	g->uncalibrated += n;

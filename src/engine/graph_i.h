@@ -18,6 +18,7 @@
 #define GRAPH_FLOATS_MIN ((uint64_t)4 << 20)
 
 struct graph {
+	uint8_t said; /* the state events have it in: 0 none, 1 building, 2 ready */
 	struct graph *next;        /* graphs.lock */
 	uint32_t space;            /* id; fixed */
 	uint32_t refs;             /* graphs.lock */

@@ -14,6 +14,7 @@
 #define IDLE_MS 400
 #define BUSY_MS 20
 #define STACK ((size_t)256 << 10)
+#define ERRORS_EVERY_NS UINT64_C(5000000000)
 /* Changes, as a share of the nodes, after which the file is written while mounted. */
 #define SAVE_SHARE 4u
 #define SAVE_MIN 10000u
@@ -163,6 +164,7 @@ static void fail(struct graphs *gs, struct graph *g, struct vex_space *sp, vex_e
 		 strerror(-err));
 	atomic_store(&g->ready, false);
 	atomic_store(&g->failed, true);
+	note_add(gs->f.e, VEX_NOTE_INDEX, 0, NULL, "%s failed", spec.name);
 	vex_space_hold(sp, UINT64_MAX);
 }
 
@@ -213,6 +215,20 @@ static uint64_t bytes_of_others(const struct graphs *gs, const struct graph *but
 	return bytes;
 }
 
+/* Says so where the state is another than when it was last said. */
+static void say_state(struct graphs *gs, struct graph *g, struct vex_space *sp)
+{
+	bool ready = atomic_load(&g->ready);
+	struct vex_space_spec spec;
+
+	if (g->said == (ready ? 2 : 1))
+		return;
+	g->said = ready ? 2 : 1;
+	vex_space_spec(sp, &spec);
+	note_add(gs->f.e, VEX_NOTE_INDEX, 0, NULL, "%s %s", spec.name,
+		 ready ? "ready" : "building");
+}
+
 static void look(struct graphs *gs)
 {
 	uint64_t start = vex_now_mono();
@@ -231,12 +247,15 @@ static void look(struct graphs *gs)
 		if (!g)
 			continue;
 		gs->f.others = bytes_of_others(gs, g);
+		say_state(gs, g, sp);
 		err = graph_follow(&gs->f, g, sp);
 		if (err == -ESTALE) {
 			err = renew(gs, g, sp);
 			if (!err)
 				continue;
 		}
+		if (!err)
+			say_state(gs, g, sp);
 		if (err)
 			fail(gs, g, sp, err);
 		else if (g->unsaved > vex_hnsw_nodes(g->h) / SAVE_SHARE + SAVE_MIN)
@@ -273,7 +292,8 @@ void graph_await(struct vex_engine *e, const char *space, uint64_t lsn)
 {
 	AUTO_SPACE struct vex_space *sp = NULL;
 
-	if (vex_engine_knob(e, VEX_KNOB_INDEX_SYNC) && !vex_space_find(e->store, space, &sp))
+	if (vex_engine_knob(e, VEX_KNOB_INDEX_SYNC) &&
+	    !vex_space_find(e->store, space, &sp))
 		graphs_wait(e->graphs, vex_space_id(sp), lsn);
 }
 
@@ -306,10 +326,24 @@ static void rest(struct graphs *gs, long ms)
 	pthread_mutex_unlock(&gs->lock);
 }
 
+/* Now and then: whether too much goes wrong. */
+static void watch_errors(uint64_t *next)
+{
+	uint64_t now = vex_now_mono(), limit = vex_limit_get(VEX_LIMIT_ERRORS);
+	uint32_t rate;
+
+	if (now < *next)
+		return;
+	*next = now + ERRORS_EVERY_NS;
+	rate = vex_error_rate();
+	if (limit && rate > limit)
+		vex_limit_crossed(VEX_LIMIT_ERRORS, rate);
+}
+
 static void *graphs_main(void *arg)
 {
 	struct graphs *gs = arg;
-	uint64_t seen = UINT64_MAX;
+	uint64_t seen = UINT64_MAX, errors_at = 0;
 
 	while (!atomic_load(&gs->stop)) {
 		uint64_t now = vex_store_lsn(gs->f.e->store);
@@ -321,6 +355,7 @@ static void *graphs_main(void *arg)
 		pthread_cond_broadcast(&gs->looked);
 		pthread_mutex_unlock(&gs->lock);
 		seen = now;
+		watch_errors(&errors_at);
 		rest(gs, changed ? BUSY_MS : IDLE_MS);
 	}
 	return NULL;

@@ -250,6 +250,7 @@ void knobs_apply(struct vex_engine *e)
 vex_err vex_engine_set_knob(struct vex_engine *e, enum vex_knob k, uint64_t value,
 			    bool keep)
 {
+	char was[64], now[64];
 	vex_err err = 0;
 
 	if (value < infos[k].min || value > infos[k].max)
@@ -261,6 +262,9 @@ vex_err vex_engine_set_knob(struct vex_engine *e, enum vex_knob k, uint64_t valu
 		err = conf_save(e, k, value);
 	if (err)
 		return err;
+	vex_knob_print(k, vex_engine_knob(e, k), was, sizeof(was));
+	vex_knob_print(k, value, now, sizeof(now));
+	note_add(e, VEX_NOTE_CONFIG, 0, NULL, "%s %s %s", infos[k].name, now, was);
 	atomic_store(&e->knob[k], value);
 	atomic_store(&e->knob_from[k], keep ? VEX_FROM_FILE : VEX_FROM_RUNTIME);
 	apply(e);

@@ -196,6 +196,8 @@ void vex_engine_unlink_end(struct vex_engine *e, struct vex_removal *r, vex_err 
 	if (!result && !fstat(r->fd, &st) && S_ISDIR(st.st_mode))
 		life_forget_dir(e, r->fd);
 	err = engine_deep(e, unlink_end, &j);
+	if (!result)
+		note_unlink(e, r);
 	if (err && !result)
 		late_add(e, r->node);
 	if (err && !late_may(e, err))

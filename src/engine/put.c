@@ -322,6 +322,10 @@ vex_err vex_engine_xattr_set(struct vex_engine *e, const struct vex_obj *o,
 	uint64_t start = vex_now_mono();
 	vex_err err = set_attr(e, o, attr, value, size, flags);
 
+	uint64_t node = 0;
+
 	vex_op_done(VEX_OP_PUT, vex_now_mono() - start, err);
+	if (!err && node_known(e, o, &node) && node)
+		note_fresh(e, node);
 	return err;
 }

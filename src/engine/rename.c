@@ -352,6 +352,8 @@ void vex_engine_rename_end(struct vex_engine *e, struct vex_rename *r, vex_err r
 		err = engine_deep(e, rename_end, &j);
 	else if (r->src || r->dst)
 		names_later(&j);
+	if (!result && r->src)
+		note_rename(e, r->src, r);
 	if (err && !result && r->victim.node)
 		late_add(e, r->victim.node);
 	if (err && !late_may(e, err))

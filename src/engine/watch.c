@@ -17,17 +17,22 @@ void engine_changed(void *arg)
 	if (!atomic_load(&e->watched))
 		return;
 	SCOPED_LOCK(&e->watch_lock);
-	if (e->watch)
-		e->watch(e->watch_arg);
+	for (unsigned i = 0; i < VEX_WATCHERS; i++)
+		if (e->watch[i].fn)
+			e->watch[i].fn(e->watch[i].arg);
 }
 
-void vex_engine_watch(struct vex_engine *e, void (*fn)(void *arg), void *arg)
+void vex_engine_watch(struct vex_engine *e, enum vex_watcher who, void (*fn)(void *arg),
+		      void *arg)
 {
-	SCOPED_LOCK(&e->watch_lock);
+	bool any = false;
 
-	e->watch = fn;
-	e->watch_arg = arg;
-	atomic_store(&e->watched, fn != NULL);
+	SCOPED_LOCK(&e->watch_lock);
+	e->watch[who].fn = fn;
+	e->watch[who].arg = arg;
+	for (unsigned i = 0; i < VEX_WATCHERS; i++)
+		any |= e->watch[i].fn != NULL;
+	atomic_store(&e->watched, any);
 }
 
 uint64_t vex_engine_changes(struct vex_engine *e)

@@ -49,6 +49,8 @@ static vex_err making_done(struct making *m, int result, struct fuse_entry_param
 	vex_err err = result < 0 ? -errno : 0;
 
 	acting_end(&m->as);
+	if (!err)
+		vex_engine_file_event(m->fs->engine, VEX_NOTE_CREATE, m->dir.fd, m->name);
 	return err ? err : entry_lookup(m->fs, m->parent, m->name, e);
 }
 
@@ -173,6 +175,7 @@ static vex_err create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	acting_end(&m.as);
 	if (err)
 		return err == -EEXIST && !(flags & O_EXCL) ? -ESTALE : err;
+	vex_engine_file_event(m.fs->engine, VEX_NOTE_CREATE, m.dir.fd, name);
 	err = entry_of_open(&m, fd, e);
 	if (err)
 		return err;

@@ -84,6 +84,8 @@ static vex_err remove_name(struct vex_fs *fs, struct inode *parent, const char *
 	err = unlinkat(dir.fd, name, flags) ? -errno : 0;
 	if (!err)
 		open = victim_gone(&v, parent, name, r.last ? r.node : 0);
+	if (!err && !r.node)
+		vex_engine_file_event(fs->engine, VEX_NOTE_UNLINK, dir.fd, name);
 	vex_engine_unlink_end(fs->engine, &r, err, open);
 	return err;
 }

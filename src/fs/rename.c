@@ -92,6 +92,9 @@ static vex_err rename_as(struct moving *m)
 		err = -errno;
 	else
 		open = moved(m, &r);
+	if (!err && !r.src)
+		vex_engine_file_event(m->fs->engine, VEX_NOTE_RENAME, m->to.fd,
+				      m->newname);
 	vex_engine_rename_end(m->fs->engine, &r, err, open);
 	return err;
 }

@@ -290,6 +290,14 @@ static vex_err node_drop(struct writer *w, struct vex_change *c)
 	return err;
 }
 
+static vex_err note(struct writer *w, struct vex_change *c)
+{
+	w->lsn++;
+	c->lsn = w->lsn;
+	return apply_log(w, (enum fmt_log_kind)(FMT_LOG_NOTE + c->form), c->node, 0, c->key,
+			 c->key_len, NO_SLOT, NO_SLOT, c->path);
+}
+
 vex_err apply_change(struct writer *w, struct vex_change *c)
 {
 	switch (c->kind) {
@@ -318,6 +326,8 @@ vex_err apply_change(struct writer *w, struct vex_change *c)
 			      c->node);
 	case VEX_STAMP:
 		return stamp(w, c);
+	case VEX_NOTE:
+		return note(w, c);
 	case VEX_STAMP_ONE:
 		return stamp_one(w, c);
 	case VEX_MOVE:

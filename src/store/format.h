@@ -61,6 +61,7 @@ enum fmt_log_kind {
 	FMT_LOG_SPACE_NEW = 3,
 	FMT_LOG_SPACE_DROP = 4,
 	FMT_LOG_SPACE_SET = 5,
+	FMT_LOG_NOTE = 16, /* and above: less this, enum vex_note */
 };
 
 /* ---- slot files: spaces/<id>.rows and spaces/<id>.recs ------------------- */

@@ -410,3 +410,49 @@ vex_err vex_read_going(struct vex_reader *r, vex_err (*fn)(void *, uint64_t node
 
 	return err ? read_err(err) : each_id(r, SQL_NODE_GOING, st, fn, arg);
 }
+
+/* ---- the change log ---------------------------------------------------------- */
+
+vex_err vex_read_log_first(struct vex_reader *r, uint64_t *lsn)
+{
+	int64_t n = 0;
+	vex_err err = sql_int(&r->q, SQL_LOG_MIN, &n, "");
+
+	*lsn = (uint64_t)n;
+	return err ? read_err(err) : 0;
+}
+
+static void log_row(sqlite3_stmt *st, struct vex_log_row *row)
+{
+	*row = (struct vex_log_row){
+		.lsn = sql_u64(st, 0),
+		.time_ns = sqlite3_column_int64(st, 1),
+		.kind = sql_u32(st, 2),
+		.node = sql_u64(st, 3),
+		.space = sql_u32(st, 4),
+		.key = sqlite3_column_blob(st, 5),
+		.key_len = (uint32_t)sqlite3_column_bytes(st, 5),
+		.replaced = sqlite3_column_int64(st, 6) != -1,
+		.path = (const char *)sqlite3_column_text(st, 7),
+	};
+}
+
+vex_err vex_read_log(struct vex_reader *r, uint64_t *after, uint32_t most,
+		     vex_err (*fn)(void *, const struct vex_log_row *), void *arg)
+{
+	struct vex_log_row row;
+	sqlite3_stmt *st;
+	vex_err err = sql_start(&r->q, SQL_LOG_READ, &st, "ii", *after, (int64_t)most);
+	int more = 0;
+
+	if (err)
+		return read_err(err);
+	while (!err && (more = sql_next(st)) == 1) {
+		log_row(st, &row);
+		err = fn(arg, &row);
+		if (!err)
+			*after = row.lsn;
+	}
+	sql_end(&r->q, SQL_LOG_READ, st);
+	return err ? err : more < 0 ? read_err(more) : 0;
+}

@@ -31,6 +31,8 @@
 	X(LOG_MIN, "SELECT ifnull(min(lsn),0) FROM log")                                 \
 	X(LOG_ADD, "INSERT INTO log(lsn,time,kind,node,space,key,old_slot,new_slot,"     \
 		   "path) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)")                           \
+	X(LOG_READ, "SELECT lsn,time,kind,node,space,key,old_slot,path FROM log "        \
+		    "WHERE lsn>?1 ORDER BY lsn LIMIT ?2")                                \
 	X(LOG_TRIM, "DELETE FROM log WHERE lsn<?1")                                      \
 	X(SPACE_ALL, "SELECT id,name,dim,metric,type,index_kind,m,efc,efs,quant,"        \
 		     "dropped,scale FROM space ORDER BY id")                             \

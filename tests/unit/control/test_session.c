@@ -20,6 +20,8 @@ Test(control_session, files_of_the_directory)
 	cr_expect_eq(f[3].mode, 0400);
 	cr_expect_str_eq(f[4].name, "config");
 	cr_expect_eq(f[4].mode, 0644);
+	cr_expect_str_eq(f[5].name, "events");
+	cr_expect_eq(f[5].mode, 0666);
 }
 
 Test(control_session, what_cannot_be_opened)
