@@ -348,7 +348,7 @@ static void exercise(const char *opts, mode_t mode)
 	snprintf(x.below, sizeof(x.below), "%s", vm_store(&m, "f"));
 	x.model = calloc(1, MAX + PAGE);
 	x.buf = malloc(MAX);
-	x.direct = aligned_alloc(PAGE, MAX + PAGE);
+	x.direct = aligned_alloc(PAGE, (MAX / PAGE + 2) * PAGE);
 	int fd = open(x.path, O_CREAT | O_RDWR, 0644);
 	cr_assert(fd >= 0 && fchmod(fd, mode) == 0);
 	close(fd);
