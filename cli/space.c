@@ -13,6 +13,7 @@
 static const char help[] =
     "usage: vexctl space create S --dim N [--metric M] [--type T] [--index I]\n"
     "                    [--scale X] [--m N] [--ef-construction N] [--ef-search N]\n"
+    "                    [--quant Q]\n"
     "       vexctl space list [--script]\n"
     "       vexctl space show S\n"
     "       vexctl space set S KEY=VALUE...\n"
@@ -25,8 +26,11 @@ static const char help[] =
     "  --scale    of i8 and i16: numbers are divided by it and rounded; without it\n"
     "             they have to be whole\n"
     "  --index    hnsw (default) or flat\n"
+    "  --quant    what the graph traverses: sq8 (default), f16, bit or none; the order "
+    "of\n"
+    "             hits is by the exact distances whatever it is\n"
     "  --script   the commands that make the spaces again\n"
-    "  set        m, ef_construction, ef_search\n"
+    "  set        m, ef_construction, quant (for the next graph), ef_search\n"
     "\n"
     "list prints name, dimension, metric, type, index and rows; rows are '-' for who is\n"
     "neither root nor the owner of the mount. drop removes the space and every "
@@ -38,8 +42,9 @@ static const char *const words[][WORDS_MAX] = {
 	[WORD_METRIC] = { "cosine", "l2", "ip", "l1", "hamming", "jaccard" },
 	[WORD_TYPE] = { "f32", "f16", "i8", "i16", "bit" },
 	[WORD_INDEX] = { "flat", "hnsw" },
+	[WORD_QUANT] = { "default", "f16", "sq8", "bit", "none" },
 };
-static const char *const kinds[] = { "metric", "type", "index" };
+static const char *const kinds[] = { "metric", "type", "index", "quant" };
 
 const char *space_word(enum space_word kind, uint32_t value)
 {
@@ -95,13 +100,15 @@ int space_create(struct invocation *in)
 {
 	AUTO_SESSION struct session s = SESSION_INIT;
 	struct vexfs_space space = { 0 };
-	const char *metric = NULL, *type = "f32", *index = "hnsw", *scale = NULL;
+	const char *metric = NULL, *type = "f32", *index = "hnsw", *scale = NULL,
+		   *quant = "default";
 	const struct opt opts[] = {
 		{ "dim", 0, OPT_COUNT, &space.dim, 1, NULL },
 		{ "metric", 0, OPT_TEXT, &metric, 0, NULL },
 		{ "type", 0, OPT_TEXT, &type, 0, NULL },
 		{ "index", 0, OPT_TEXT, &index, 0, NULL },
 		{ "scale", 0, OPT_TEXT, &scale, 0, NULL },
+		{ "quant", 0, OPT_TEXT, &quant, 0, NULL },
 		{ "m", 0, OPT_COUNT, &space.m, 1, NULL },
 		{ "ef-construction", 0, OPT_COUNT, &space.ef_construction, 1, NULL },
 		{ "ef-search", 0, OPT_COUNT, &space.ef_search, 1, NULL },
@@ -119,6 +126,8 @@ int space_create(struct invocation *in)
 		metric = space.type == VEXFS_BIT ? "hamming" : "cosine";
 	if (!err)
 		err = space_number(WORD_METRIC, metric, &space.metric);
+	if (!err)
+		err = space_number(WORD_QUANT, quant, &space.quant);
 	if (!err && scale)
 		err = take_scale(scale, &space);
 	if (!err)
@@ -146,6 +155,10 @@ static int assign(struct vexfs_space *space, const char *pair)
 		{ "ef_search=", VEXFS_SPACE_EF_SEARCH, &space->ef_search },
 	};
 
+	if (!strncmp(pair, "quant=", 6)) {
+		space->mask |= VEXFS_SPACE_QUANT;
+		return space_number(WORD_QUANT, pair + 6, &space->quant);
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		size_t len = strlen(keys[i].key);
 
@@ -156,7 +169,8 @@ static int assign(struct vexfs_space *space, const char *pair)
 		space->mask |= keys[i].bit;
 		return 0;
 	}
-	return cli_error("'%s': one of m=N, ef_construction=N, ef_search=N", pair);
+	return cli_error("'%s': one of m=N, ef_construction=N, ef_search=N, quant=Q",
+			 pair);
 }
 
 int space_set(struct invocation *in)

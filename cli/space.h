@@ -6,7 +6,7 @@
 #include "options.h"
 #include "session.h"
 
-enum space_word { WORD_METRIC, WORD_TYPE, WORD_INDEX };
+enum space_word { WORD_METRIC, WORD_TYPE, WORD_INDEX, WORD_QUANT };
 /* "?" for a number this vexctl does not know. */
 const char *space_word(enum space_word kind, uint32_t value);
 /* Prints the choices where there is no such word. */

@@ -48,6 +48,8 @@ static void print_script(const struct vexfs_space *s)
 		printf(" --ef-construction %u", s->ef_construction);
 	if (s->ef_search)
 		printf(" --ef-search %u", s->ef_search);
+	if (s->quant)
+		printf(" --quant %s", space_word(WORD_QUANT, s->quant));
 	putchar('\n');
 }
 
@@ -155,6 +157,7 @@ int space_show(struct invocation *in)
 	       space.index_state < ARRAY_SIZE(states) ? states[space.index_state] : "?");
 	printf("m: %u\nef_construction: %u\nef_search: %u\n", space.m,
 	       space.ef_construction, space.ef_search);
+	printf("quant: %s\n", space_word(WORD_QUANT, space.quant));
 	if (sees_totals(&s))
 		print_totals(&space);
 	return CLI_OK;

@@ -227,6 +227,15 @@ enum vexfs_type {
 	VEXFS_BIT = 4, /* dimension i is bit i % 8 (the least significant is 0) of byte
 			* i / 8; rows are whole bytes, spare bits mean nothing */
 };
+/* What the graph of a space holds and traverses; the final distances are always exact.
+ * SET takes effect when the graph is next made (REBUILD). */
+enum vexfs_quant {
+	VEXFS_QUANT_DEFAULT = 0, /* CREATE, SET: sq8 */
+	VEXFS_QUANT_F16 = 1,     /* 2 bytes a dimension */
+	VEXFS_QUANT_SQ8 = 2,     /* 1 byte */
+	VEXFS_QUANT_BIT = 3,     /* 1 bit: coarse, for long vectors */
+	VEXFS_QUANT_NONE = 4,    /* float32 */
+};
 enum vexfs_index { VEXFS_INDEX_FLAT = 0, VEXFS_INDEX_HNSW = 1 };
 enum vexfs_index_state {
 	VEXFS_STATE_EXACT = 0, /* scans only: a small space, or a flat one */
@@ -240,6 +249,7 @@ enum {
 	VEXFS_SPACE_EF_SEARCH = 1u << 0,
 	VEXFS_SPACE_EF_CONSTRUCTION = 1u << 1,
 	VEXFS_SPACE_M = 1u << 2,
+	VEXFS_SPACE_QUANT = 1u << 4,
 };
 
 /*
@@ -262,11 +272,14 @@ struct vexfs_space {
 	uint64_t index_bytes; /* its memory */
 	uint32_t index_state; /* enum vexfs_index_state, for everybody */
 	uint32_t reserved0;
-	uint64_t reserved[2];
+	uint32_t quant; /* enum vexfs_quant; CREATE reads it */
+	uint32_t reserved1;
+	uint64_t reserved[1];
 	double scale; /* of i8 and i16; 0: none. CREATE reads it */
 	uint64_t reserved3[1];
 };
 VEXFS_ASSERT(sizeof(struct vexfs_space) == 200);
+VEXFS_ASSERT(offsetof(struct vexfs_space, quant) == 168);
 VEXFS_ASSERT(offsetof(struct vexfs_space, scale) == 184);
 VEXFS_ASSERT(offsetof(struct vexfs_space, id) == 72);
 VEXFS_ASSERT(offsetof(struct vexfs_space, attachments) == 104);

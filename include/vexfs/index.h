@@ -87,7 +87,7 @@ vex_err vex_flat_search(const struct vex_rows *rows, const float *queries, size_
 
 /*
  * The graph of Malkov and Yashunin ("Efficient and robust approximate nearest neighbor
- * search using Hierarchical Navigable Small World graphs", 2018), traversed on sq8 codes
+ * search using Hierarchical Navigable Small World graphs", 2018), traversed on codes
  * and finished on the rows themselves. Inserts and searches run side by side.
  */
 #define VEX_HNSW_LEVELS 16u
@@ -95,6 +95,7 @@ vex_err vex_flat_search(const struct vex_rows *rows, const float *queries, size_
 struct vex_hnsw;
 struct vex_hnsw_opts {
 	enum vex_metric metric;
+	enum vex_quant quant; /* what it traverses */
 	uint32_t dim, m, ef_construction;
 	uint64_t seed; /* of the levels: the same seed and slots, the same levels */
 };

@@ -144,41 +144,56 @@ uint64_t vex_cut_mask(const struct vex_cut *cut, const float *dots, const float 
 uint64_t vex_cut_mask_scalar(const struct vex_cut *cut, const float *dots,
 			     const float *norms, unsigned n);
 
-/* ---- sq8: one byte a dimension ------------------------------------------------- */
+/* ---- codes: what a graph traversal reads ----------------------------------------- */
 
 /*
- * What a graph traversal reads: a vector as one byte a dimension with a scale of its
- * own, so that nothing need be trained and vectors of any length are welcome. A record:
- *   dim bytes    round(v[i] / scale) + 128, scale = max|v| / 127
- *   padding
- *   float mul    cosine: scale / norm; else scale
- *   float add    l2: the squared norm of what the codes stand for; else 0
- * and is a multiple of 64 bytes, to be aligned as such. Distances from codes ("sq8
- * distances") are monotone in the metric's own: cosine 1 - cos, ip -dot, l2 squared.
- * Bytes are unsigned because VPDPBUSD multiplies unsigned by signed: the query is the
- * signed side, and 128 times its sum is taken off again.
+ * A vector in a form that is shorter than its row, as a record of fixed size: what the
+ * form says and, at its end, a few floats, so that nothing need be trained and vectors of
+ * any length are welcome. Distances from codes are monotone in the metric's own: cosine
+ * 1 - cos, ip -dot, l2 squared; what overflows is FLT_MAX.
+ *
+ *   none  float32, 4 bytes a dimension
+ *   f16   binary16 of v / scale, 2 bytes
+ *   sq8   1 byte; as good as f16 in all but very few sets, and faster in all tried
+ *   bit   1 bit: whether v[i] is above the vector's mean; coarse, for long vectors
  */
-size_t vex_sq8_stride(uint32_t dim);
-void vex_sq8_encode(enum vex_metric metric, const float *v, uint32_t dim, uint8_t *rec);
-
-struct vex_sq8_query {
-	const int8_t *codes; /* padded with zeros to a multiple of 64, 64-aligned */
-	uint32_t blocks;     /* of 64 codes */
-	uint32_t tail;       /* offset of mul and add in a record */
-	int32_t bias;        /* 128 x sum of codes */
-	float mul, add;      /* distance = base + add of record - dot x mul x mul' */
-	float base;
+enum vex_quant {
+	VEX_QUANT_DEFAULT = 0, /* sq8 */
+	VEX_QUANT_F16 = 1,
+	VEX_QUANT_SQ8 = 2,
+	VEX_QUANT_BIT = 3,
+	VEX_QUANT_NONE = 4
 };
-/* `room`: vex_sq8_stride(dim) bytes, 64-aligned, for the codes; kept by the caller. */
-void vex_sq8_query(enum vex_metric metric, const float *v, uint32_t dim, int8_t *room,
-		   struct vex_sq8_query *q);
-/* The same from a record: what vector it stands for. */
-void vex_sq8_query_rec(enum vex_metric metric, const uint8_t *rec, uint32_t dim,
-		       int8_t *room, struct vex_sq8_query *q);
+#define VEX_QUANTS 5u
+
+/* Bytes of a record, a multiple of 64; records are aligned as such. */
+size_t vex_code_stride(enum vex_quant quant, uint32_t dim);
+void vex_code_encode(enum vex_quant quant, enum vex_metric metric, const float *v,
+		     uint32_t dim, uint8_t *rec);
+
+struct vex_code_query;
 /* out[i] = distance to the record base + ids[i] * stride. */
-void vex_sq8_distances(const struct vex_sq8_query *q, const uint8_t *base, size_t stride,
-		       const uint32_t *ids, size_t n, float *out);
-void vex_sq8_distances_scalar(const struct vex_sq8_query *q, const uint8_t *base,
-			      size_t stride, const uint32_t *ids, size_t n, float *out);
+typedef void (*vex_code_fn)(const struct vex_code_query *q, const uint8_t *base,
+			    size_t stride, const uint32_t *ids, size_t n, float *out);
+
+struct vex_code_query {
+	vex_code_fn distances;
+	const void *codes;
+	uint32_t dim, blocks; /* of 64 codes */
+	uint32_t tail;        /* offset of the floats in a record */
+	int32_t bias;
+	float mul, base; /* distance = base + add of record - dot x mul x mul' */
+	float sum;       /* bit: of the query's elements */
+};
+/* `room`: vex_code_room bytes, 64-aligned, for the query's codes; kept by the caller. */
+size_t vex_code_room(enum vex_quant quant, uint32_t dim);
+void vex_code_query(enum vex_quant quant, enum vex_metric metric, const float *v,
+		    uint32_t dim, void *room, struct vex_code_query *q);
+/* The same from a record: what vector it stands for. */
+void vex_code_query_rec(enum vex_quant quant, enum vex_metric metric, const uint8_t *rec,
+			uint32_t dim, void *room, struct vex_code_query *q);
+/* A kernel by name, "scalar" (the reference), "avx2" or "avx512", NULL where this CPU has
+ * no such; without a name the one in force. */
+vex_code_fn vex_code_kernel(enum vex_quant quant, const char *name);
 
 #endif

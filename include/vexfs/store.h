@@ -40,7 +40,7 @@ struct vex_space_spec {
 	uint8_t metric; /* enum vex_metric */
 	uint8_t type;   /* enum vex_elem (kernel.h) */
 	uint8_t index;  /* enum vex_index_kind */
-	uint8_t quant;  /* 0 none */
+	uint8_t quant;  /* enum vex_quant */
 	uint32_t dim;
 	uint32_t m, ef_construction, ef_search;
 	double scale; /* of i8 and i16; 0: none */

@@ -6,7 +6,9 @@
  */
 #include "control_i.h"
 
-#define SET_MASK (VEXFS_SPACE_EF_SEARCH | VEXFS_SPACE_EF_CONSTRUCTION | VEXFS_SPACE_M)
+#define SET_MASK                                                                         \
+	(VEXFS_SPACE_EF_SEARCH | VEXFS_SPACE_EF_CONSTRUCTION | VEXFS_SPACE_M |           \
+	 VEXFS_SPACE_QUANT)
 
 static void fill(struct vex_engine *e, struct vexfs_space *o, struct vex_space *sp,
 		 bool totals)
@@ -27,6 +29,7 @@ static void fill(struct vex_engine *e, struct vexfs_space *o, struct vex_space *
 	o->ef_construction = spec.ef_construction;
 	o->ef_search = spec.ef_search;
 	o->scale = spec.scale;
+	o->quant = spec.quant ? spec.quant : VEXFS_QUANT_SQ8;
 	vex_engine_index_info(e, sp, &index);
 	o->index_state = index.state;
 	if (!totals)
@@ -55,7 +58,9 @@ static vex_err check(struct call *c, const struct vexfs_space *h, uint32_t mask)
 		return session_fail(c->s, -EINVAL, "unknown flags %#x", h->flags);
 	if (h->mask & ~mask)
 		return session_fail(c->s, -EINVAL, "unknown mask %#x", h->mask & ~mask);
-	err = call_reserved(c, h->reserved);
+	err = h->reserved1 ? session_fail(c->s, -EINVAL, "reserved is not 0") : 0;
+	if (!err)
+		err = call_reserved(c, h->reserved);
 	if (!err)
 		err = call_reserved(c, h->reserved3);
 	if (!err)
@@ -119,8 +124,10 @@ vex_err ioc_space_create(struct call *c)
 
 	if (err)
 		return err;
-	if (h->metric > UINT8_MAX || h->type > UINT8_MAX || h->index > UINT8_MAX)
-		return session_fail(c->s, -EINVAL, "unknown metric, type or index");
+	if (h->metric > UINT8_MAX || h->type > UINT8_MAX || h->index > UINT8_MAX ||
+	    h->quant > VEXFS_QUANT_NONE)
+		return session_fail(c->s, -EINVAL,
+				    "unknown metric, type, index or quant");
 	memcpy(spec.name, h->name, strnlen(h->name, VEX_SPACE_NAME_MAX));
 	spec.metric = (uint8_t)h->metric;
 	spec.type = (uint8_t)h->type;
@@ -130,6 +137,7 @@ vex_err ioc_space_create(struct call *c)
 	spec.ef_construction = h->ef_construction;
 	spec.ef_search = h->ef_search;
 	spec.scale = h->scale;
+	spec.quant = (uint8_t)h->quant;
 	err = vex_space_spec_check(&spec);
 	if (err)
 		return refuse(c, err, &spec);
@@ -172,6 +180,8 @@ static vex_err set(struct call *c, const struct vexfs_space *h)
 		spec.ef_construction = h->ef_construction;
 	if (h->mask & VEXFS_SPACE_M)
 		spec.m = h->m;
+	if (h->mask & VEXFS_SPACE_QUANT)
+		spec.quant = h->quant > VEXFS_QUANT_NONE ? UINT8_MAX : (uint8_t)h->quant;
 	err = vex_engine_space_set(c->engine, c->cred, &spec);
 	say(c, err, h->name);
 	if (err == -EINVAL)

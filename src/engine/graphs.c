@@ -88,6 +88,7 @@ static struct graph *graph_new(struct vex_space *sp)
 	vex_space_spec(sp, &spec);
 	g->opts = (struct vex_hnsw_opts){
 		.metric = spec.metric,
+		.quant = spec.quant,
 		.dim = spec.dim,
 		.m = spec.m,
 		.ef_construction = spec.ef_construction,

@@ -51,7 +51,7 @@ vex_err vex_space_spec_check(struct vex_space_spec *spec)
 	if (len == sizeof(s.name) || !space_name_ok(s.name, len))
 		return -EINVAL;
 	if (!s.dim || s.dim > VEX_DIM_MAX || !vex_metric_fits(s.metric, s.type) ||
-	    !scale_ok(&s) || s.index > VEX_HNSW || s.quant)
+	    !scale_ok(&s) || s.index > VEX_HNSW || s.quant >= VEX_QUANTS)
 		return -EINVAL;
 	if (!default_to(&s.m, s.dim < HIGH_DIM ? M_LOW_DIM : M_HIGH_DIM, M_MIN, M_MAX) ||
 	    !default_to(&s.ef_construction, EF_CONSTRUCTION_DEFAULT, 1, EF_MAX) ||
@@ -75,9 +75,11 @@ struct vex_layout layout_of(struct vex_engine *e, const char *name)
 static vex_err space_make(struct vex_engine *e, const char *name, uint32_t dim,
 			  struct vex_space **out)
 {
-	struct vex_space_spec spec = {
-		.metric = (uint8_t)vex_engine_knob(e, VEX_KNOB_METRIC), .type = VEX_F32, .index = VEX_HNSW, .dim = dim
-	};
+	struct vex_space_spec spec = { .metric =
+					   (uint8_t)vex_engine_knob(e, VEX_KNOB_METRIC),
+				       .type = VEX_F32,
+				       .index = VEX_HNSW,
+				       .dim = dim };
 	struct vex_change c = { .kind = VEX_SPACE_NEW, .spec = &spec };
 	vex_err err;
 

@@ -52,7 +52,7 @@ static void absorb(const struct vex_hnsw *h, struct context *c, const struct bea
 {
 	float far = horizon(&c->pool, b);
 
-	vex_sq8_distances(&c->q, h->codes.base, h->stride, ids, n, c->dist);
+	c->q.distances(&c->q, h->codes.base, h->stride, ids, n, c->dist);
 	c->distances += n;
 	for (uint32_t i = 0; i < n; i += 16) {
 		uint32_t near = ops_near(c->dist + i, n - i < 16 ? n - i : 16, far);
@@ -132,8 +132,7 @@ static uint32_t downhill(const struct vex_hnsw *h, struct context *c, uint32_t n
 		uint32_t n = unseen_above(h, c, node, level);
 
 		at = node;
-		vex_sq8_distances(&c->q, h->codes.base, h->stride, c->fresh[0], n,
-				  c->dist);
+		c->q.distances(&c->q, h->codes.base, h->stride, c->fresh[0], n, c->dist);
 		c->distances += n;
 		for (uint32_t i = 0; i < n; i++) {
 			ops_insert(&c->pool, c->dist[i], c->fresh[0][i]);
@@ -153,7 +152,7 @@ uint32_t BEAM_DESCEND(const struct vex_hnsw *h, struct context *c, uint32_t entr
 
 	c->pool.n = c->pool.next = 0;
 	c->pool.cap = keep < c->pool_room ? keep : c->pool_room;
-	vex_sq8_distances(&c->q, h->codes.base, h->stride, &entry, 1, &best);
+	c->q.distances(&c->q, h->codes.base, h->stride, &entry, 1, &best);
 	c->distances++;
 	see(c, entry);
 	ops_insert(&c->pool, best, entry);

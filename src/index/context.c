@@ -38,8 +38,8 @@ static struct context *context_new(const struct vex_hnsw *h)
 	c->fresh[0] = lines(((size_t)h->m0 + 64) * sizeof(uint32_t));
 	c->fresh[1] = lines(((size_t)h->m0 + 64) * sizeof(uint32_t));
 	c->dist = lines(((size_t)h->m0 + 64) * sizeof(float));
-	c->query = lines(h->stride);
-	c->query2 = lines(h->stride);
+	c->query = lines(vex_code_room(h->quant, h->dim));
+	c->query2 = lines(vex_code_room(h->quant, h->dim));
 	c->chosen = lines(((size_t)h->m0 + 1) * sizeof(uint32_t));
 	if (c->fresh[0] && c->fresh[1] && c->dist && c->query && c->query2 && c->chosen)
 		return c;

@@ -23,6 +23,7 @@
 #define SIGMAS 3.0f
 #define HARD 16u /* times ef, a search may go on */
 #define EF_MOST 4096u
+#define COARSE 16u
 
 static const float *row_of(const struct vex_rows *r, uint64_t slot)
 {
@@ -142,6 +143,16 @@ static struct beam breadth(const struct vex_hnsw *h, const struct vex_hnsw_query
 	return b;
 }
 
+/* One bit a dimension orders candidates so roughly that many more have to be looked at.
+ */
+static uint32_t most(const struct vex_hnsw *h, const struct vex_hnsw_query *p)
+{
+	if (!p->rerank)
+		return UINT32_MAX;
+	return h->quant == VEX_QUANT_BIT && p->rerank < EF_MOST ? p->rerank * COARSE
+								: p->rerank;
+}
+
 static vex_err search_locked(struct vex_hnsw *h, const struct vex_rows *rows,
 			     const float *query, const struct vex_hnsw_query *p,
 			     struct vex_topk *topk, vex_accept_fn accept, void *arg,
@@ -160,12 +171,12 @@ static vex_err search_locked(struct vex_hnsw *h, const struct vex_rows *rows,
 	if (err)
 		return err;
 	vex_span_begin(&span);
-	vex_sq8_query(h->metric, query, h->dim, c->query, &c->q);
+	vex_code_query(h->quant, h->metric, query, h->dim, c->query, &c->q);
 	beam_descend(h, c, (uint32_t)e, (uint32_t)(e >> 32), 1,
 		     p->k > SEEDS ? p->k : SEEDS);
 	beam_search(h, c, NONE, &b);
 	vex_span_end(&span, VEX_OP_TRAVERSAL, 0);
-	n = keep_live(rows, &c->pool, p->rerank ? p->rerank : UINT32_MAX);
+	n = keep_live(rows, &c->pool, most(h, p));
 	n = rank(rows, query, &c->pool, n, p->k ? p->k : 1);
 	stats->distances += c->distances;
 	stats->exact += n;

@@ -26,8 +26,9 @@ struct hnsw_header {
 	uint64_t magic;
 	uint32_t version;
 	uint32_t space;
-	uint64_t lsn; /* the graph stands at this change */
-	uint32_t metric, dim, m, ef_construction;
+	uint64_t lsn;           /* the graph stands at this change */
+	uint16_t metric, quant; /* 0: sq8, as before there were others */
+	uint32_t dim, m, ef_construction;
 	uint64_t seed;
 	uint64_t entry;
 	uint64_t nodes;

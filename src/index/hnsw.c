@@ -14,17 +14,19 @@ vex_err vex_hnsw_new(const struct vex_hnsw_opts *o, struct vex_hnsw **out)
 {
 	struct vex_hnsw *h;
 
-	if (!o->dim || o->dim > VEX_DIM_MAX || o->m < 2 || o->m > 256)
+	if (!o->dim || o->dim > VEX_DIM_MAX || o->m < 2 || o->m > 256 ||
+	    o->quant >= VEX_QUANTS)
 		return -EINVAL;
 	h = calloc(1, sizeof(*h));
 	if (!h)
 		return -ENOMEM;
 	h->metric = o->metric;
+	h->quant = o->quant ? o->quant : VEX_QUANT_SQ8;
 	h->dim = o->dim;
 	h->m = o->m;
 	h->m0 = 2 * o->m;
 	h->ef_construction = o->ef_construction > o->m ? o->ef_construction : o->m;
-	h->stride = vex_sq8_stride(o->dim);
+	h->stride = vex_code_stride(o->quant, o->dim);
 	h->fetch = h->stride < FETCH_MOST ? h->stride : FETCH_MOST;
 	h->level_scale = 1.0 / log(o->m);
 	h->seed = o->seed;
@@ -72,8 +74,8 @@ uint64_t vex_hnsw_nodes(const struct vex_hnsw *h)
 
 uint64_t vex_hnsw_estimate(const struct vex_hnsw_opts *o, uint64_t nodes)
 {
-	uint64_t node = vex_sq8_stride(o->dim) + 2ull * o->m * sizeof(uint32_t) +
-			sizeof(uint32_t) + 1;
+	uint64_t node = vex_code_stride(o->quant, o->dim) +
+			2ull * o->m * sizeof(uint32_t) + sizeof(uint32_t) + 1;
 
 	return nodes * node + (nodes * 2 / o->m + 4096) * o->m * sizeof(uint32_t);
 }
@@ -205,14 +207,14 @@ static bool reselect(struct vex_hnsw *h, struct context *c, uint32_t node, uint3
 {
 	uint32_t *id = c->fresh[0];
 	float *dist = (float *)(void *)c->fresh[1];
-	struct vex_sq8_query q;
+	struct vex_code_query q;
 	uint32_t n;
 
 	for (uint32_t i = 0; i < room; i++)
 		id[i] = row[i];
 	id[room] = more;
-	vex_sq8_query_rec(h->metric, codes_of(h, node), h->dim, c->query2, &q);
-	vex_sq8_distances(&q, h->codes.base, h->stride, id, room + 1, dist);
+	vex_code_query_rec(h->quant, h->metric, codes_of(h, node), h->dim, c->query2, &q);
+	q.distances(&q, h->codes.base, h->stride, id, room + 1, dist);
 	c->distances += room + 1;
 	sort_by_distance(id, dist, room + 1);
 	n = select_neighbours(h, c, id, dist, room + 1, room);
@@ -305,13 +307,14 @@ static bool first_node(struct vex_hnsw *h, uint32_t slot, uint32_t level)
 					      (uint64_t)level << 32 | slot);
 }
 
-static void link_in(struct vex_hnsw *h, struct context *c, uint32_t slot, uint32_t level)
+static void link_in(struct vex_hnsw *h, struct context *c, uint32_t slot, uint32_t level,
+		    const float *v)
 {
 	uint64_t e = h->entry;
 	uint32_t was_top = (uint32_t)(e >> 32), top = was_top, node = (uint32_t)e,
 		 links = 0;
 
-	vex_sq8_query_rec(h->metric, codes_of(h, slot), h->dim, c->query, &c->q);
+	vex_code_query(h->quant, h->metric, v, h->dim, c->query, &c->q);
 	if (top > level)
 		node = beam_descend(h, c, node, top, level + 1, 1);
 	if (top > level)
@@ -336,12 +339,12 @@ static vex_err insert_locked(struct vex_hnsw *h, uint32_t slot, const float *v)
 		return err;
 	err = upper_rows(h, slot, level);
 	if (!err) {
-		vex_sq8_encode(h->metric, v, h->dim, codes_of(h, slot));
+		vex_code_encode(h->quant, h->metric, v, h->dim, codes_of(h, slot));
 		/* A node before it is linked: what is inserted at the same time must be
 		 * able to link to it. */
 		*level_of(h, slot) = (uint8_t)(level + 1);
 		if (!first_node(h, slot, level))
-			link_in(h, c, slot, level);
+			link_in(h, c, slot, level, v);
 		h->nodes++;
 	}
 	context_put(h, c);

@@ -4,9 +4,9 @@
  *
  * Layout. A node is a slot of the space: no table between them. Three flat arrays are
  * addressed by node, each in a reserved stretch of addresses that is made readable as
- * the graph grows (region.c): sq8 records, link rows of layer 0 (m0 numbers, NONE where
- * free, filled from the front), and one word a node for its place above. Layers above
- * have one row of m numbers a layer, in a pool.
+ * the graph grows (region.c): records of codes, link rows of layer 0 (m0 numbers, NONE
+ * where free, filled from the front), and one word a node for its place above. Layers
+ * above have one row of m numbers a layer, in a pool.
  *
  * Concurrency. `graph` is held for reading by searches and inserts, for writing only
  * while the arrays move. `life` is held for reading by inserts and removes, for writing
@@ -49,6 +49,7 @@ struct spare {
 
 struct vex_hnsw {
 	enum vex_metric metric; /* fixed */
+	enum vex_quant quant;
 	uint32_t dim, m, m0, ef_construction;
 	size_t stride, fetch; /* of a record; what is prefetched of it */
 	double level_scale;
@@ -149,8 +150,8 @@ struct context {
 	uint32_t pool_room;
 	uint32_t *fresh[2]; /* neighbours not seen before, of this hop and the last */
 	float *dist;
-	int8_t *query, *query2; /* code room */
-	struct vex_sq8_query q;
+	void *query, *query2; /* code room */
+	struct vex_code_query q;
 	uint32_t *chosen; /* select: the neighbours taken */
 	uint64_t distances;
 };

@@ -113,7 +113,8 @@ static uint32_t nearest_reached(struct vex_hnsw *h, struct context *c, uint32_t 
 	uint32_t entry = (uint32_t)h->entry, top = (uint32_t)(h->entry >> 32);
 	uint32_t from = entry, found;
 
-	vex_sq8_query_rec(h->metric, codes_of(h, node), h->dim, c->query, &c->q);
+	vex_code_query_rec(h->quant, h->metric, codes_of(h, node), h->dim, c->query,
+			   &c->q);
 	if (top)
 		from = beam_descend(h, c, entry, top, 1, 1);
 	found = first_reached(h, c, node, from, bits);

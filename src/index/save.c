@@ -69,7 +69,8 @@ vex_err vex_hnsw_save(struct vex_hnsw *h, int fd, uint32_t space, uint64_t lsn)
 		.version = HNSW_VERSION,
 		.space = space,
 		.lsn = lsn,
-		.metric = h->metric,
+		.metric = (uint16_t)h->metric,
+		.quant = h->quant == VEX_QUANT_SQ8 ? 0 : (uint16_t)h->quant,
 		.dim = h->dim,
 		.m = h->m,
 		.ef_construction = h->ef_construction,
@@ -113,7 +114,8 @@ static bool header_fits(const struct vex_hnsw *h, const struct hnsw_header *d,
 	if (d->magic != HNSW_MAGIC || d->version != HNSW_VERSION ||
 	    d->sum != header_sum(d))
 		return false;
-	if (d->space != space || d->metric != h->metric || d->dim != h->dim ||
+	if (d->space != space || d->metric != h->metric ||
+	    (d->quant ? d->quant : VEX_QUANT_SQ8) != h->quant || d->dim != h->dim ||
 	    d->m != h->m || d->seed != h->seed)
 		return false;
 	if ((uint32_t)d->entry != NONE &&

@@ -10,16 +10,16 @@
 static bool shadowed(const struct vex_hnsw *h, struct context *c, uint32_t candidate,
 		     float dist, uint32_t ntaken)
 {
-	struct vex_sq8_query q;
+	struct vex_code_query q;
 
 	if (!ntaken)
 		return false;
-	vex_sq8_query_rec(h->metric, codes_of(h, candidate), h->dim, c->query2, &q);
+	vex_code_query_rec(h->quant, h->metric, codes_of(h, candidate), h->dim, c->query2,
+			   &q);
 	for (uint32_t i = 0; i < ntaken; i += 8) {
 		uint32_t n = ntaken - i < 8 ? ntaken - i : 8;
 
-		vex_sq8_distances(&q, h->codes.base, h->stride, c->chosen + i, n,
-				  c->dist);
+		q.distances(&q, h->codes.base, h->stride, c->chosen + i, n, c->dist);
 		c->distances += n;
 		for (uint32_t j = 0; j < n; j++)
 			if (c->dist[j] < dist)

@@ -62,7 +62,7 @@ static void add_from(struct sweep *s, uint32_t of, uint32_t level)
 static void mend(struct sweep *s, uint32_t node, uint32_t level)
 {
 	struct vex_hnsw *h = s->h;
-	struct vex_sq8_query q;
+	struct vex_code_query q;
 	uint32_t room, n;
 	_Atomic uint32_t *row = links_of(h, node, level, &room);
 
@@ -75,8 +75,9 @@ static void mend(struct sweep *s, uint32_t node, uint32_t level)
 	s->c->seen[node >> 6] = 0;
 	for (uint32_t i = 0; i < s->n; i++)
 		s->c->seen[s->id[i] >> 6] = 0;
-	vex_sq8_query_rec(h->metric, codes_of(h, node), h->dim, s->c->query2, &q);
-	vex_sq8_distances(&q, h->codes.base, h->stride, s->id, s->n, s->dist);
+	vex_code_query_rec(h->quant, h->metric, codes_of(h, node), h->dim, s->c->query2,
+			   &q);
+	q.distances(&q, h->codes.base, h->stride, s->id, s->n, s->dist);
 	sort_by_distance(s->id, s->dist, s->n);
 	n = select_neighbours(h, s->c, s->id, s->dist, s->n, room);
 	pthread_spin_lock(lock_of(h, node));

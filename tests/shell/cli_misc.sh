@@ -40,15 +40,26 @@ equal "show: KEY: VALUE" 'dim: 16384 metric: l2 m: 12 ef_construction: 90 ef_sea
 	"$(vexctl space show b-2_x | grep -E '^(dim|metric|m|ef_.*):' | xargs)"
 check "set" vexctl space set a ef_search=99 m=20
 equal "set it is" 'm: 20 ef_search: 99' "$(vexctl space show a | grep -E '^(m|ef_search):' | xargs)"
+equal "quant: sq8 by default" 'quant: sq8' "$(vexctl space show a | grep ^quant)"
+for q in f16 sq8 bit none; do
+	check "create, quant $q" vexctl space create "q-$q" --dim 3 --quant "$q"
+	equal "quant $q it is" "quant: $q" "$(vexctl space show "q-$q" | grep ^quant)"
+done
+check "set quant" vexctl space set q-bit quant=f16
+equal "set quant it is" 'quant: f16' "$(vexctl space show q-bit | grep ^quant)"
+for q in f16 sq8 none; do
+	check "drop q-$q" vexctl space drop "q-$q"
+done
 vexctl space list --script >"$T/script"
 vexctl space show a >"$T/a.show"
-for s in a b-2_x c; do
+for s in a b-2_x c q-bit; do
 	check "drop $s" vexctl space drop $s
 done
 equal "none left" 0 "$(vexctl space list | wc -l)"
 (PATH=$B:$PATH && . "$T/script")
 check "the script makes them again" cmp "$T/script" <(vexctl space list --script)
 check "with all their settings" cmp "$T/a.show" <(vexctl space show a)
+check "drop q-bit" vexctl space drop q-bit
 bad()
 {
 	exits "space $*" 2 vexctl space "$@"
@@ -56,6 +67,8 @@ bad()
 }
 bad create a --dim 4
 bad create n
+bad create n --dim 4 --quant 8bit
+bad set a quant=
 bad create n --dim 0
 bad create n --dim 16385
 bad create n --dim 4x

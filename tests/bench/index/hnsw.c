@@ -7,8 +7,8 @@
  *	build <CPU s> <bytes>
  *	point <widen or -ef> <rerank> <recall@10> <CPU us a query> <distances> <p50> <p99>
  *
- * WIDENS, RERANKS: lists that replace the usual ones, as "0.1 0.2"; a widen below 0 is
- * an ef. PASSES: of which the fastest counts (3).
+ * QUANT: enum vex_quant. WIDENS, RERANKS: lists that replace the usual ones, as "0.1
+ *0.2"; a widen below 0 is an ef. PASSES: of which the fastest counts (3).
  */
 #include <fcntl.h>
 #include <math.h>
@@ -211,7 +211,8 @@ static void sweep(struct run *r)
 int main(int argc, char **argv)
 {
 	static const char *const metrics[] = { "cosine", "l2", "ip" };
-	struct vex_hnsw_opts o = { .seed = 1 };
+	struct vex_hnsw_opts o = { .seed = 1,
+				   .quant = (enum vex_quant)atoi(env("QUANT", "0")) };
 	struct matrix base;
 	struct run r = { 0 };
 	const uint8_t *rows;

@@ -57,7 +57,7 @@ Test(space, specs_are_checked)
 		{ .name = "w", .dim = 1, .type = VEX_I8, .scale = 1e-38 },
 		{ .name = "w", .dim = 1, .type = VEX_I16, .scale = 1.04e34 },
 		{ .name = "w", .dim = 1, .index = 2 },
-		{ .name = "w", .dim = 1, .quant = 1 },
+		{ .name = "w", .dim = 1, .quant = 5 },
 		{ .name = "w", .dim = 1, .m = 1 },
 		{ .name = "w", .dim = 1, .m = 513 },
 		{ .name = "w", .dim = 1, .ef_construction = 65537 },

@@ -34,10 +34,10 @@ static int take(void *arg, uint64_t slot, uint64_t *file)
 	return 1;
 }
 
-static void field_init(struct field *f, enum vex_metric metric, uint32_t dim,
-		       uint32_t cap, uint32_t m)
+static void field_init_quant(struct field *f, enum vex_metric metric,
+			     enum vex_quant quant, uint32_t dim, uint32_t cap, uint32_t m)
 {
-	struct vex_hnsw_opts o = { metric, dim, m, 100, 7 };
+	struct vex_hnsw_opts o = { metric, quant, dim, m, 100, 7 };
 
 	*f = (struct field){ .dim = dim, .metric = metric, .cap = cap };
 	f->v = calloc((size_t)cap * dim, sizeof(float));
@@ -53,6 +53,12 @@ static void field_init(struct field *f, enum vex_metric metric, uint32_t dim,
 				     .norms = &f->nseg,
 				     .live = f->live };
 	cr_assert_eq(vex_hnsw_new(&o, &f->h), 0);
+}
+
+static void field_init(struct field *f, enum vex_metric metric, uint32_t dim,
+		       uint32_t cap, uint32_t m)
+{
+	field_init_quant(f, metric, VEX_QUANT_DEFAULT, dim, cap, m);
 }
 
 static void field_free(struct field *f)
@@ -184,6 +190,46 @@ Test(hnsw, recall_on_every_metric)
 		cr_assert_gt(r, m == VEX_IP ? 0.94 : 0.97,
 			     "seed 31 metric %d: recall %.3f", m, r);
 		field_free(&f);
+	}
+}
+
+/* Whatever is traversed, a search returns exact distances in their order; and the file of
+ * a graph is not taken for that of another form. */
+static void with_quant(enum vex_quant quant, enum vex_metric metric, double least)
+{
+	struct vex_hnsw_query p = { .k = 10, .ef = 100, .widen = -1, .rerank = 40 };
+	struct vex_hnsw_opts o = { metric, quant % 4 + 1, 96, 8, 100, 7 };
+	unsigned seed = 33;
+	FILE *file = tmpfile();
+	struct vex_hnsw *other;
+	uint64_t lsn;
+	struct field f;
+	double r;
+
+	field_init_quant(&f, metric, quant, 96, 3000 / SCALE, 8);
+	for (uint32_t i = 0; i < f.cap; i++) {
+		fill(&f, i, &seed);
+		put(&f, i);
+	}
+	sweep(&f);
+	r = recall(&f, 5, &p);
+	cr_log_info("quant %d metric %d: recall %.3f", quant, metric, r);
+	cr_assert_gt(r, least, "quant %d metric %d: recall %.3f", quant, metric, r);
+	cr_assert_eq(vex_hnsw_save(f.h, fileno(file), 1, 5), 0);
+	cr_assert_eq(vex_hnsw_new(&o, &other), 0);
+	cr_assert_eq(vex_hnsw_load(other, fileno(file), 1, &lsn), -EUCLEAN);
+	vex_hnsw_free(other);
+	fclose(file);
+	field_free(&f);
+}
+
+Test(hnsw, every_quant_on_every_metric)
+{
+	for (int m = 0; m < 3; m++) {
+		with_quant(VEX_QUANT_NONE, (enum vex_metric)m, m == VEX_IP ? 0.9 : 0.97);
+		with_quant(VEX_QUANT_F16, (enum vex_metric)m, m == VEX_IP ? 0.9 : 0.97);
+		with_quant(VEX_QUANT_SQ8, (enum vex_metric)m, m == VEX_IP ? 0.9 : 0.97);
+		with_quant(VEX_QUANT_BIT, (enum vex_metric)m, 0.5);
 	}
 }
 
@@ -404,7 +450,7 @@ static uint64_t cost(struct field *f, uint32_t ef, unsigned seed, double *r)
 /* ef is turned into a distance by what inserts have learned; that goes with the file. */
 Test(hnsw, ef_trades_recall_for_distances_also_from_a_file)
 {
-	struct vex_hnsw_opts o = { VEX_COSINE, 32, 8, 100, 7 };
+	struct vex_hnsw_opts o = { VEX_COSINE, 0, 32, 8, 100, 7 };
 	double few, many, again;
 	uint64_t cheap, dear, lsn;
 	unsigned seed = 48;
