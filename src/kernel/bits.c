@@ -127,6 +127,7 @@ scores_avx512_bits(const struct vex_score_query *q, const uint8_t *rows, size_t 
 		const uint8_t *row = rows + r * stride;
 		__m512i of_row = _mm512_setzero_si512(), both = of_row, v;
 
+		fetch_ahead(row, stride);
 		for (uint32_t b = 0; b + 1 < blocks; b++) {
 			v = _mm512_loadu_si512(row + 64 * (size_t)b);
 			of_row = _mm512_add_epi64(of_row, _mm512_popcnt_epi64(v));

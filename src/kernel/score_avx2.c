@@ -72,6 +72,7 @@ AVX2 static inline float reduce(__m256 v)
 			const uint8_t *r1 = r0 + (r + 1 < n ? stride : 0);               \
 			__m256 a = _mm256_setzero_ps(), b = a;                           \
                                                                                          \
+			fetch_ahead(r0, 2 * stride);                                     \
 			for (uint32_t i = 0; i < whole; i += 8) {                        \
 				__m256 v = _mm256_loadu_ps(q->q + i);                    \
                                                                                          \

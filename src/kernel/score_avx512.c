@@ -77,6 +77,7 @@ AVX512 static inline __m128 reduce4(__m512 a, __m512 b, __m512 c, __m512 d)
 			__m512 a = _mm512_setzero_ps(), b = a, c = a, d = a;             \
 			__mmask8 outs = (__mmask8)(last < 3 ? (2u << last) - 1 : 15);    \
                                                                                          \
+			fetch_ahead(r0, 4 * stride);                                     \
 			for (uint32_t i = 0; i < dim; i += 16) {                         \
 				uint32_t left = dim - i;                                 \
 				__mmask16 m =                                            \
