@@ -67,13 +67,14 @@ lib_of = $(B)/lib$(1).a
 LIBS := -lm $(call pkg_libs,$(PKGS))
 CLI_PKGS :=
 
-.PHONY: all tests check check-unit check-mount check-shell bench bench-fs install uninstall format lint clean help examples
+.PHONY: all tests check check-unit check-mount check-shell bench bench-fs bench-types install uninstall format lint clean help examples
 all: $(B)/vexfs $(B)/vexctl
 
 help:
 	@echo 'make [SAN=address,undefined|thread]   build/vexfs build/vexctl'
 	@echo 'make check        unit and mounted tests (Criterion), one summary line'
 	@echo 'make bench        measurements of the README'
+	@echo 'make bench-types  scans of each element type; whether rows compress'
 	@echo 'make bench-fs     the mount against the filesystem below (root)'
 	@echo 'make install DESTDIR= PREFIX=   make uninstall   make format   make lint   make clean'
 
@@ -207,6 +208,8 @@ $(ENGINE_BENCHES): $(B)/%: %.c $(B)/doors/engine/.made $(foreach r,$(LINK_engine
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(TEST_CFLAGS) -I$(B)/doors/engine -Itests/bench -MMD -MP $(filter %.c,$^) -o $@ $(LDFLAGS_ALL) $(filter %.a,$^) $(LIBS)
 bench: all $(BENCHES)
 	scripts/bench $(B)
+bench-types: $(B)/tests/bench/index/types
+	scripts/bench-types $(B)
 bench-fs: all $(B)/tests/bench/files
 	scripts/bench-fs $(B)
 

@@ -120,6 +120,22 @@ equal "the same again" "$(vexctl export -q --space th - | sed -n '101,200s/again
 	"$(cat "$T/h.jsonl")"
 check "bvecs of bits" vexctl export -q --space tb "$T/b.bvecs"
 
+# The longest values, whose float32 would be too long for one read.
+vexctl space create big --dim 16384 --type bit --metric jaccard || die "big"
+head -c 65536 /dev/urandom >"$T/bits"
+python3 -c 'import os, sys; os.setxattr(sys.argv[1], "user.vexfs.big", open(sys.argv[2], "rb").read())' \
+	"$MNT/a" "$T/bits" || die "big value"
+check "export of 2 MiB of numbers" vexctl export -q --space big "$T/big.npy"
+vexctl space create big2 --dim 16384 --type bit --metric jaccard || die "big2"
+check "and back" vexctl import -q --space big2 --dir big "$T/big.npy"
+equal "32 rows" 32 "$(find "$MNT/big" -type f | wc -l)"
+check "the same bits" cmp "$T/bits" <(find "$MNT/big" -type f | sort | while read -r f; do
+	getfattr --only-values -n user.vexfs.big2 "$f" 2>/dev/null
+done)
+
+# No plain filesystem need hold such values.
+vexctl space drop big && vexctl space drop big2 || die "drop"
+
 # ---- another store ---------------------------------------------------------------------
 vexctl space list --script >"$T/script"
 (cd "$MNT" && getfattr -R -d -e hex . >"$T/dump1")
