@@ -189,6 +189,8 @@ bool node_known(struct vex_engine *e, const struct vex_obj *o, uint64_t *node);
  * backing file and appends NODE_NEW and NAME_ADD (and those of directories above) to
  * the list. Call with the node lock held; after the commit, node_made().
  */
+/* A known directory that has no mark of its own: node_ensure gives it one. */
+bool node_may_lack_mark(int fd);
 vex_err node_ensure(struct vex_engine *e, const struct vex_obj *o, struct changes *l,
 		    uint64_t *node) VEX_CHECKED;
 void node_made(const struct vex_obj *o, uint64_t node);

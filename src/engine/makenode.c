@@ -117,6 +117,16 @@ static vex_err refresh(struct vex_engine *e, struct vex_reader *r,
 	return l->err;
 }
 
+/* A directory may be known for what lies below it, and have no mark yet: then a copy of
+ * the store would not know it again. */
+bool node_may_lack_mark(int fd)
+{
+	struct mark m;
+	struct stat st;
+
+	return !fstat(fd, &st) && S_ISDIR(st.st_mode) && mark_read(fd, &m) == -ENODATA;
+}
+
 vex_err node_ensure(struct vex_engine *e, const struct vex_obj *o, struct changes *l,
 		    uint64_t *node)
 {
@@ -126,7 +136,7 @@ vex_err node_ensure(struct vex_engine *e, const struct vex_obj *o, struct change
 	vex_err err;
 
 	*node = node_remembered(o);
-	if (*node && !dircache_lost(e->dircache, *node))
+	if (*node && !dircache_lost(e->dircache, *node) && !node_may_lack_mark(o->fd))
 		return 0;
 	err = who_read(e, o, &w);
 	if (err)

@@ -267,7 +267,8 @@ static vex_err set_quick(struct set_call *c)
 	uint64_t node;
 	vex_err err;
 
-	if (!node_known(c->e, &o, &node) || !node || dircache_lost(c->e->dircache, node))
+	if (!node_known(c->e, &o, &node) || !node ||
+	    dircache_lost(c->e->dircache, node) || node_may_lack_mark(o.fd))
 		return -EAGAIN;
 	l = layout_of(c->e, c->a.space);
 	if (!l.dim || value_is_text_of(l.type, c->value, c->size))

@@ -467,3 +467,25 @@ Test(put, failed_calls_leave_no_mark)
 	cr_expect(!af_space("none"));
 	cr_expect_eq(af_set("a", "w", v3, 12, 0), 0);
 }
+
+/* Known before for what lies below it, then attached to: it has its own mark as well, or a
+ * copy of the store would not know it again. */
+Test(put, a_directory_that_was_known_gets_a_mark)
+{
+	AUTO_OBJ struct af_obj d = { .node = 0 };
+	AUTO_BUF struct vex_buf out = { 0 };
+	char mark[64];
+	int fd;
+
+	mkdirat(af_root, "d", 0755);
+	af_write("d/f", "x");
+	cr_assert_eq(af_set("d/f", "w", v3, sizeof(v3), 0), 0);
+	fd = openat(af_root, "d", O_RDONLY);
+	cr_expect_lt(fgetxattr(fd, VEX_XATTR_MARK, mark, sizeof(mark)), 0);
+	af_open("d", &d);
+	/* A look makes it known to the object. */
+	cr_expect_eq(vex_engine_xattr_list(eng, &d.o, &out), 0);
+	cr_assert_eq(vex_engine_xattr_set(eng, &d.o, "w", v3, sizeof(v3), 0), 0);
+	cr_expect_eq(fgetxattr(fd, VEX_XATTR_MARK, mark, sizeof(mark)), 32);
+	close(fd);
+}
