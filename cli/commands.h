@@ -15,6 +15,8 @@ int cmd_space(struct invocation *in);
 int cmd_txn(struct invocation *in);
 int cmd_config(struct invocation *in);
 int cmd_events(struct invocation *in);
+int cmd_health(struct invocation *in);
+int cmd_top(struct invocation *in);
 int cmd_stats(struct invocation *in);
 int cmd_status(struct invocation *in);
 int cmd_sync(struct invocation *in);

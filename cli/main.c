@@ -21,6 +21,7 @@ static const struct command {
 	{ "export", cmd_export },
 	{ "fsck", cmd_fsck },
 	{ "get", cmd_get },
+	{ "health", cmd_health },
 	{ "import", cmd_import },
 	{ "restore", cmd_restore },
 	{ "search", cmd_search },
@@ -28,6 +29,7 @@ static const struct command {
 	{ "stats", cmd_stats },
 	{ "status", cmd_status },
 	{ "sync", cmd_sync },
+	{ "top", cmd_top },
 	{ "txn", cmd_txn },
 	{ "umount", cmd_umount },
 	/* clang-format on */
@@ -47,6 +49,8 @@ static const char help[] =
     "  status   what the mount says of itself\n"
     "  config   read and set what may change while mounted\n"
     "  events   what happened to files with vectors: once, or following\n"
+    "  health   well, warning or ill\n"
+    "  top      what it is doing, again each second\n"
     "  stats    what it did: times, errors, stack, slow operations\n"
     "  sync     make every change so far durable\n"
     "  checkpoint  the same, and empty the write-ahead log\n"

@@ -33,13 +33,15 @@ ssize_t vex_getxattr(int fd, const char *attr, void *value, size_t size)
 static ssize_t by_proc(int dirfd, const char *name, const char *attr, void *value,
 		       size_t size)
 {
-	char path[NAME_MAX + 48];
-	int n = snprintf(path, sizeof(path), "%s/%s", vex_procfd(dirfd).path, name);
+	char path[NAME_MAX + 48], *at;
 
-	if (n < 0 || (size_t)n >= sizeof(path)) {
+	if (strlen(name) > NAME_MAX) {
 		errno = ENAMETOOLONG;
 		return -1;
 	}
+	at = stpcpy(path, vex_procfd(dirfd).path);
+	*at++ = '/';
+	strcpy(at, name);
 	return lgetxattr(path, attr, value, size);
 }
 

@@ -266,6 +266,9 @@ vex_err status_text(struct vex_control *c, const struct vex_cred *cred,
 const char *metric_name(uint8_t metric);
 /* trouble.c: its lines about errors, thresholds and slow operations. */
 vex_err trouble_text(const struct vex_store_status *st, struct vex_buf *b) VEX_CHECKED;
+/* health.c: its lines "health" and, where told, the reasons. */
+void health_text(struct vex_control *c, const struct vex_store_status *st, bool tell,
+		 struct vex_buf *b);
 /* The text of `metrics`: metrics.c. For administrators. */
 vex_err metrics_text(struct vex_control *c, struct vex_buf *out) VEX_CHECKED;
 /* events.c; with the session's lock held, but for open and close */

@@ -197,7 +197,8 @@ static void describe(struct call *c, struct vexfs_search *h, const struct vex_re
 	h->distances = totals ? r->distances : 0;
 	h->nanoseconds = r->nanoseconds;
 	memset(h->plan, 0, sizeof(h->plan));
-	snprintf(h->plan, sizeof(h->plan), "%s", r->plan ? r->plan : "");
+	memcpy(h->plan, r->plan ? r->plan : "",
+	       strnlen(r->plan ? r->plan : "", sizeof(h->plan) - 1));
 }
 
 static vex_err answer(struct call *c, struct vexfs_search *h, struct vex_result *r)

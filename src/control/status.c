@@ -217,6 +217,7 @@ vex_err status_text(struct vex_control *c, const struct vex_cred *cred,
 	vex_store_status(store, &st);
 	vex_buf_str(out, "{\n");
 	add_mount(c, &st, out);
+	health_text(c, &st, totals, out);
 	if (totals) {
 		add_fs(c, out);
 		add_totals(c, &st, out);

@@ -179,6 +179,8 @@ static vex_err unlink_end(void *arg)
 
 	removal_settle(j->e, j->r, j->result, j->open, &l);
 	err = changes_commit(j->e, &l);
+	if (!j->result)
+		note_unlink(j->e, j->r);
 	if (!err)
 		(void)!late_settle(j->e);
 	return err;
@@ -196,8 +198,6 @@ void vex_engine_unlink_end(struct vex_engine *e, struct vex_removal *r, vex_err 
 	if (!result && !fstat(r->fd, &st) && S_ISDIR(st.st_mode))
 		life_forget_dir(e, r->fd);
 	err = engine_deep(e, unlink_end, &j);
-	if (!result)
-		note_unlink(e, r);
 	if (err && !result)
 		late_add(e, r->node);
 	if (err && !late_may(e, err))

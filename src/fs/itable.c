@@ -365,7 +365,8 @@ bool inode_place(struct vex_fs *fs, struct inode *i, struct inode **parent,
 		return false;
 	inode_ref(i->parent);
 	*parent = i->parent;
-	snprintf(name, NAME_MAX + 1, "%s", i->name);
+	/* Not by printf: it takes more stack than all else here. */
+	*stpncpy(name, i->name, NAME_MAX) = 0;
 	return true;
 }
 

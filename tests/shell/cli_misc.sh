@@ -5,7 +5,7 @@
 vex_start
 
 # ---- the command line ------------------------------------------------------------------
-commands='search attach detach get import export space txn status stats config events sync umount'
+commands='search attach detach get import export space txn status health top stats config events sync umount'
 exits "--help" 0 vexctl --help
 for c in $commands; do
 	check "help names $c" grep -q "^  $c " "$T/out"
