@@ -39,7 +39,7 @@ static struct vex_hnsw_query params(const struct search *s, const struct graph *
 		.rerank = s->cap + (s->cap > 20 ? s->cap : 20),
 		.widen = vex_hnsw_widen(g->h),
 	};
-	if (search_filtered(s)) {
+	if (s->wider) {
 		p.k *= FILTERED;
 		p.rerank *= FILTERED;
 	}

@@ -14,8 +14,10 @@
  */
 #include "search_i.h"
 
-/* With so many refused for each hit wanted, a graph may have missed accepted ones. */
+/* With so many refused for each hit wanted, a graph may have missed accepted ones; with
+ * one for so many, where it was asked for few more than wanted. */
 #define REFUSED_MAX 2u
+#define REFUSED_FEW 4u
 
 /* A file among the hits. */
 struct file_at {
@@ -323,6 +325,16 @@ static int try_hit(struct builder *b, const struct vex_hit *h, bool *skipped)
 	return err ? err : 1;
 }
 
+/* Whether the candidates have given the answer. Those of a scan are the nearest rows,
+ * whoever of them was refused. */
+static bool filled(const struct builder *b)
+{
+	const struct search *s = b->s;
+	size_t most = s->wider ? (size_t)REFUSED_MAX * s->cap : s->cap / REFUSED_FEW + 1;
+
+	return b->accepted >= s->cap && (s->scans || b->refused <= most);
+}
+
 /* The hits of one query, from where it stopped; those a scan accepted are counted from
  * the offset on. */
 static vex_err build_query(struct builder *b)
@@ -338,9 +350,7 @@ static vex_err build_query(struct builder *b)
 		b->refused += !yes && !skipped;
 		s->missed |= !yes && !s->wide && !s->eager;
 	}
-	if (s->wide && (b->accepted < s->cap || b->refused > REFUSED_MAX * s->cap))
-		return -ENODATA;
-	return 0;
+	return s->wide && !filled(b) ? -ENODATA : 0;
 }
 
 /* Records and what is remembered lie all over memory: the waits for the candidates that

@@ -138,17 +138,29 @@ static vex_err by_scan(struct search *s)
 	return s->deep ? scan(s, s->cap, s->q->per_file) : -EAGAIN;
 }
 
+static vex_err by_graph(struct search *s, bool *done)
+{
+	vex_err err = graph_search(s, done);
+
+	return !err && *done ? hits_build(s) : err;
+}
+
 /* By the graph where there is one and it can fill the answer, else by a scan, for which
- * a small stack may be none. */
+ * a small stack may be none. Of callers who are not root most may read most files: so it
+ * is tried first as if none were refused. */
 static vex_err find(struct search *s)
 {
 	bool done = false;
 	vex_err err;
 
 	s->plan = "graph";
-	err = graph_search(s, &done);
-	if (!err && done)
-		err = hits_build(s);
+	s->wider = search_filtered(s) && (s->where || s->under || s->q->mmr);
+	err = by_graph(s, &done);
+	if (err == -ENODATA && !s->wider && search_filtered(s)) {
+		topks_free(s);
+		s->wider = true;
+		err = by_graph(s, &done);
+	}
 	if (err != -ENODATA && (err || done))
 		return err;
 	s->scans = true;

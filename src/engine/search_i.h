@@ -45,6 +45,7 @@ struct search {
 	bool missed; /* a hit of a pass that was not eager fell away */
 	bool scans;  /* by scan alone: the graph has not filled the answer */
 	bool narrow; /* nor do candidates of a scan */
+	bool wider;  /* the graph gives many candidates for each hit */
 	bool wide;   /* the sets hold candidates, more than k, not accepted yet */
 	struct vex_topk **topk;
 	size_t ntopk;

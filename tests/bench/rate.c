@@ -9,7 +9,8 @@
  *		<p50 us a call> <p99 us a call>
  *
  * CPU is that of this process and of the daemon's request, scan and other threads
- * together, to the clock tick: give it some seconds.
+ * together, to the clock tick: give it some seconds. RATE_PID is the daemon's process,
+ * for a caller who may not ask for it.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -160,6 +161,9 @@ static uint64_t daemon_pid(void)
 	char path[4096];
 	int fd;
 
+	/* Only an administrator is told. */
+	if (getenv("RATE_PID"))
+		return strtoull(getenv("RATE_PID"), NULL, 10);
 	snprintf(path, sizeof(path), "%s/" VEXFS_CONTROL, job.mount);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || ioctl(fd, VEXFS_IOC_STATUS, &status) < 0)
