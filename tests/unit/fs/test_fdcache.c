@@ -191,3 +191,60 @@ FTEST(descriptors_are_given_back_when_they_run_out)
 	for (int k = 0; k < 8; k++)
 		cr_expect_lt(i[k]->fd, 0);
 }
+
+/* ---- objects known by a number, as long as their descriptor is held ------------- */
+
+static struct stat stat_of(int k)
+{
+	struct stat st;
+	char name[32];
+
+	snprintf(name, sizeof(name), "f%d", k);
+	cr_assert_eq(fstatat(fs.rootfd, name, &st, AT_SYMLINK_NOFOLLOW), 0);
+	return st;
+}
+
+FTEST(held_objects_are_known_by_their_number)
+{
+	uint64_t before = fd_clock(&fs);
+	struct inode *i = file(0);
+	struct stat st = stat_of(0);
+	struct inode *held = inode_held(&fs, &st, fd_clock(&fs));
+
+	cr_assert_eq(held, i);
+	cr_expect_eq(atomic_load(&i->refs), 2);
+	inode_unref(&fs, held, 1);
+	/* A name that was looked at before the descriptor was there may have led to an
+	 * earlier owner of the number. */
+	cr_expect_null(inode_held(&fs, &st, before));
+	st = stat_of(1);
+	cr_expect_null(inode_held(&fs, &st, fd_clock(&fs)));
+}
+
+FTEST(a_descriptor_closed_and_opened_again_counts_anew)
+{
+	struct inode *i = file(0);
+	struct stat st = stat_of(0);
+	uint64_t held_since = fd_clock(&fs);
+	struct fdref ref;
+
+	for (int k = 1; k < 40; k++)
+		file(k);
+	cr_assert_lt(i->fd, 0);
+	cr_expect_null(inode_held(&fs, &st, fd_clock(&fs)));
+	cr_assert_eq(fd_get(&fs, i, &ref), 0);
+	cr_expect_null(inode_held(&fs, &st, held_since));
+	struct inode *held = inode_held(&fs, &st, fd_clock(&fs));
+	cr_expect_eq(held, i);
+	inode_unref(&fs, held, 1);
+	fd_put(&ref);
+}
+
+FTEST(nameless_objects_are_not_known_by_their_number)
+{
+	struct inode *i = file(0);
+	struct stat st = stat_of(0);
+
+	inode_nameless(&fs, i);
+	cr_expect_null(inode_held(&fs, &st, fd_clock(&fs)));
+}
