@@ -68,8 +68,9 @@ struct inode {
 	_Atomic uint64_t node;    /* engine's memory: vex_obj.node */
 	_Atomic int64_t ctime_ns; /* of the last open: same now, pages may stay */
 	_Atomic uint32_t
-	    capless;       /* no security.capability, seen at: wire_ms; 0: unknown */
-	_Atomic bool sxid; /* seen with setuid or setgid */
+	    capless;         /* no security.capability, seen at: wire_ms; 0: unknown */
+	_Atomic bool sxid;   /* seen with setuid or setgid */
+	_Atomic bool mapped; /* the backing file may be mapped to write, by the kernel */
 	_Atomic uint32_t backing; /* shard to write: pass-through id; 0: plain */
 	_Atomic uint32_t nrdwr;   /* shard to write: handles that may map it to write */
 	/* shard: where it was last found; NULL: unknown. Holds a reference. */
@@ -346,6 +347,9 @@ vex_err handle_new(struct vex_fs *fs, struct inode *i, int fd,
  * the reply came to. */
 int handle_reply(fuse_req_t req, struct handle *h, struct fuse_entry_param *e,
 		 struct fuse_file_info *fi, const struct stat *st);
+/* Before a stamp of the content is taken: pages of a mapping that are dirty already
+ * would take more stores without moving the time. */
+void through_settle(struct vex_fs *fs, struct inode *i);
 /* Sets `dirty` if the kernel has written by itself since the last look. */
 void handle_look(struct vex_fs *fs, struct handle *h);
 /* Its part in the pass-through ends. */

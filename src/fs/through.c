@@ -94,6 +94,8 @@ int handle_reply(fuse_req_t req, struct handle *h, struct fuse_entry_param *e,
 	h->rdwr = (fi->flags & O_ACCMODE) == O_RDWR;
 	struct inode_io io = io_of(req, h, st);
 	h->through = io.id && writer;
+	if (io.id && h->rdwr)
+		atomic_store(&i->mapped, true);
 	atomic_store(&h->size, st->st_size);
 	atomic_store(&h->mtime_ns, ns_of(&st->st_mtim));
 	fi->direct_io = h->through && io.as_root != root;
@@ -119,6 +121,23 @@ void handle_look(struct vex_fs *fs, struct handle *h)
 	atomic_store(&h->dirty, true);
 	if (h->rdwr && fs->session)
 		fuse_lowlevel_notify_inval_inode(fs->session, h->inode->id, -1, 0);
+}
+
+/* Written back, pages are write-protected: the next store faults, and moves the time.
+ * Mappings outlive handles, so once mapped is mapped. */
+void through_settle(struct vex_fs *fs, struct inode *i)
+{
+	AUTO_FD struct fdref ref = FDREF_INIT;
+
+	if (!atomic_load(&i->mapped) || fd_get(fs, i, &ref))
+		return;
+	AUTO_CLOSE int fd =
+	    vex_openat(AT_FDCWD, vex_procfd(ref.fd).path, O_RDONLY | O_NOCTTY, 0);
+	if (fd >= 0 &&
+	    sync_file_range(fd, 0, 0,
+			    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+				SYNC_FILE_RANGE_WAIT_AFTER))
+		vex_debug("mapped pages were not written: %s", strerror(errno));
 }
 
 void handle_io_end(struct vex_fs *fs, struct handle *h)

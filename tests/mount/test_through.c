@@ -311,6 +311,27 @@ BOTH(written_files_become_stale)
 	cr_assert(stale("f"));
 }
 
+/* The second store goes to a page that is dirty already. */
+Test(through, stores_after_an_attachment_are_noticed, .fini = down, .timeout = 120)
+{
+	up(true);
+	if (!passes())
+		cr_skip_test("no pass-through here");
+	vm_puts(vm_at(&m, "f"), "first");
+	int fd = open(vm_at(&m, "f"), O_RDWR);
+	char *map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	cr_assert(map != MAP_FAILED);
+	close(fd);
+	map[0] = 'F';
+	pause_ms(20);
+	cr_assert(!setxattr(vm_at(&m, "f"), "user.vexfs.t", "1,2", 3, 0));
+	cr_assert(!stale("f"));
+	pause_ms(20);
+	map[1] = 'I';
+	cr_assert(stale("f"));
+	munmap(map, 4096);
+}
+
 BOTH(an_attachment_of_an_empty_file_is_stamped_at_close)
 {
 	int fd = open(vm_at(&m, "f"), O_CREAT | O_WRONLY, 0644);
