@@ -7,6 +7,8 @@
 #include "mount/compare.h"
 
 #include <dirent.h>
+#include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/xattr.h>
 
 static struct vmount m;
@@ -132,6 +134,63 @@ static void content(struct notes *n, const char *path)
 	close(fd);
 }
 
+/* What one does with a descriptor, of whatever kind, by whatever right. */
+static void use_fd(struct notes *n, int fd)
+{
+	struct timespec t[2] = { { rnd(50), 0 }, { rnd(50), 0 } };
+	loff_t in = rnd(20), out = rnd(60);
+	char buf[64] = "";
+	struct stat st;
+	char *p;
+
+	switch (rnd(11)) {
+	case 0:
+		CALL(n, fallocate(fd, (int)rnd(4), rnd(5000), 1 + rnd(5000)));
+		break;
+	case 1:
+		CALL(n, fallocate(fd, 16 + (int)rnd(2), rnd(50), 1 + rnd(50)));
+		break;
+	case 2:
+		NOTE(n, "%zd", pread(fd, buf, rnd(64), rnd(30)));
+		break;
+	case 3:
+		NOTE(n, "%zd", pwrite(fd, "pwritten", rnd(9), rnd(5000)));
+		break;
+	case 4:
+		NOTE(n, "%zd", copy_file_range(fd, &in, fd, &out, rnd(10), 0));
+		break;
+	case 5:
+		CALL(n, futimens(fd, t));
+		break;
+	case 6:
+		CALL(n, fsetxattr(fd, "user.f", "value", rnd(6), (int)rnd(3)));
+		break;
+	case 7:
+		CALL(n, flock(fd, LOCK_EX | LOCK_NB));
+		break;
+	case 8:
+		CALL(n, rnd(2) ? fsync(fd) : fdatasync(fd));
+		break;
+	case 9: /* of a directory it means nothing, and each filesystem says another thing
+		 */
+		if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+			break;
+		NOTE(n, "%lld %lld", (long long)lseek(fd, rnd(100), SEEK_DATA),
+		     (long long)lseek(fd, rnd(100), SEEK_HOLE));
+		break;
+	default:
+		p = mmap(NULL, 64, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		NOTE(n, "map %s", p == MAP_FAILED ? strerrorname_np(errno) : "ok");
+		if (p == MAP_FAILED)
+			break;
+		if (!fstat(fd, &st) && st.st_size > 10) {
+			p[10] = 'm';
+			CALL(n, msync(p, 64, MS_SYNC));
+		}
+		munmap(p, 64);
+	}
+}
+
 static void opened(struct notes *n)
 {
 	static const int kinds[] = { O_RDONLY,
@@ -161,7 +220,42 @@ static void opened(struct notes *n)
 		CALL(n, fallocate(fd, 0, rnd(20), 1 + rnd(20)));
 	if (rnd(8) == 0)
 		CALL(n, fchown(fd, -1, 200));
+	for (unsigned k = rnd(4); k; k--)
+		use_fd(n, fd);
 	close(fd);
+}
+
+/* Open and without a name: made so, or removed while open. */
+static void nameless_step(struct notes *n)
+{
+	const char *a = name(), *b = name();
+	char at[64];
+	struct stat st;
+	int fd;
+
+	if (rnd(3) == 0)
+		fd = (int)CALL(n, open(rnd(2) ? "." : a, O_TMPFILE | O_RDWR, mode()));
+	else
+		fd = (int)CALL(n, open(a, O_RDWR | O_CREAT | O_NONBLOCK, mode()));
+	if (fd < 0)
+		return;
+	CALL(n, unlink(a));
+	for (unsigned k = rnd(5); k; k--)
+		use_fd(n, fd);
+	snprintf(at, sizeof(at), "/proc/self/fd/%d", fd);
+	if (rnd(2))
+		NOTE(n, "link: %s",
+		     why(linkat(AT_FDCWD, at, AT_FDCWD, b, AT_SYMLINK_FOLLOW)));
+	int again = open(at, O_RDONLY | O_NONBLOCK);
+	NOTE(n, "again: %s", again < 0 ? strerrorname_np(errno) : "ok");
+	if (again >= 0)
+		close(again);
+	if (!fstat(fd, &st))
+		NOTE(n, "%o %u %u:%u", st.st_mode, (unsigned)st.st_nlink, st.st_uid,
+		     st.st_gid);
+	close(fd);
+	all_of(n, a);
+	all_of(n, b);
 }
 
 static void attr_step(struct notes *n)
@@ -258,11 +352,14 @@ static void script(struct notes *n)
 		become(who);
 		umask(masks[rnd(4)]);
 		fprintf(n->f, "%u by %u ", k, who);
-		switch (rnd(8)) {
+		switch (rnd(9)) {
 		case 0:
 		case 1:
 		case 2:
 			name_step(n);
+			break;
+		case 8:
+			nameless_step(n);
 			break;
 		case 3:
 			attr_step(n);
