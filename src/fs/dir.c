@@ -120,7 +120,7 @@ static bool list_plus(struct listing *l, const struct entry *e)
 
 	if (fuse_add_direntry_plus(l->req, NULL, 0, e->name, NULL, 0) > room)
 		return false;
-	if (is_dots(e->name) || entry_lookup(l->fs, l->h->inode, e->name, &p)) {
+	if (is_dots(e->name) || entry_listed(l->fs, l->h->inode, e->name, &p)) {
 		memset(&p, 0, sizeof(p));
 		p.attr.st_ino = e->ino;
 		p.attr.st_mode = DTTOIF((mode_t)e->type);

@@ -415,6 +415,9 @@ void acting_end(struct acting *a);
 /* lookup.c: the entry of (parent, name), counted as a lookup. */
 vex_err entry_lookup(struct vex_fs *fs, struct inode *parent, const char *name,
 		     struct fuse_entry_param *e) VEX_CHECKED;
+/* The same for a listing of `parent`, cheaper; an object of STORE. */
+vex_err entry_listed(struct vex_fs *fs, struct inode *parent, const char *name,
+		     struct fuse_entry_param *e) VEX_CHECKED;
 /* For an object just opened as O_PATH; takes the descriptor. parent NULL: unknown;
  * name NULL: it has none. */
 vex_err entry_from_fd(struct vex_fs *fs, struct inode *parent, const char *name, int fd,

@@ -154,6 +154,41 @@ vex_err entry_lookup(struct vex_fs *fs, struct inode *parent, const char *name,
 	return entry_from_fd(fs, parent, name, fd, e);
 }
 
+/*
+ * Trees are listed far more often than all their files are used: so the entries of a
+ * listing are made without a descriptor, by name, handle first. Between the two calls
+ * the name may have become another file's. One with another number is seen. One
+ * with the same number: then the id is that of a file which is gone, as the first use
+ * tells the kernel (ESTALE), and it looks again.
+ */
+vex_err entry_listed(struct vex_fs *fs, struct inode *parent, const char *name,
+		     struct fuse_entry_param *e)
+{
+	AUTO_FD struct fdref dir = FDREF_INIT;
+	struct inode *i;
+	struct stat st;
+	struct vex_fh fh;
+	uint64_t id;
+
+	if (fs->packing == PACK_NONE)
+		return entry_lookup(fs, parent, name, e);
+	vex_err err = fd_get(fs, parent, &dir);
+	if (!err)
+		err = vex_fh_get(dir.fd, name, &fh, NULL);
+	if (!err && fstatat(dir.fd, name, &st, AT_SYMLINK_NOFOLLOW))
+		err = -errno;
+	if (err)
+		return err;
+	if (nodeid_pack(fs, &st, &fh, &id) == PACK_NONE || is_hidden(fs, &st))
+		return entry_lookup(fs, parent, name, e);
+	err = inode_get(fs, &st, &fh, &i);
+	if (err)
+		return err;
+	inode_name(fs, i, parent, name);
+	entry_fill(fs, i, &st, e);
+	return 0;
+}
+
 void reply_err(fuse_req_t req, vex_err err)
 {
 	count_error(err);
