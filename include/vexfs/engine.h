@@ -120,6 +120,8 @@ struct vex_engine_opts {
 	uint64_t index_mem;    /* bytes all graphs may take; 0: no cap */
 	uint64_t
 	    graph_floats_min; /* rows x dim from which a space has a graph; 0: usual */
+	uint64_t attrs_rows_min; /* smaller spaces do without an index of attributes; 0:
+				  * usual */
 	struct vex_store_opts store;
 };
 

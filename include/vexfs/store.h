@@ -158,9 +158,11 @@ uint64_t vex_space_trim(struct vex_space *sp, uint64_t *held);
 /* One bounded step of giving the catalog's free pages back; *left: free pages. [deep] */
 vex_err vex_store_pack_catalog(struct vex_store *s, uint64_t *left) VEX_CHECKED;
 
-/* `fn` is told after each group of changes is visible, by the writer thread: quick, no
- * calls back. Set once, before the first change. */
-void vex_store_watch(struct vex_store *s, void (*fn)(void *arg), void *arg);
+/* By the writer thread, quick, with no calls back: `touched` is told of each node whose
+ * row or names a commit has changed, before the commit is acknowledged; `shown` after
+ * each group of changes is visible. Set once, before the first change. */
+void vex_store_watch(struct vex_store *s, void (*touched)(void *arg, uint64_t node),
+		     void (*shown)(void *arg), void *arg);
 /* Number of the last change that views show. */
 uint64_t vex_store_lsn(struct vex_store *s);
 /*
@@ -365,6 +367,10 @@ struct vex_attach_file {
 };
 vex_err vex_read_attach_file(struct vex_reader *r, uint64_t lsn, struct vex_attach *a,
 			     struct vex_attach_file *f) VEX_CHECKED;
+/* Ids of nodes above `after`, in order, until fn returns something else than 0, which is
+ * returned; some thousand a call at most: call again. */
+vex_err vex_read_node_ids(struct vex_reader *r, uint64_t after,
+			  vex_err (*fn)(void *, uint64_t node), void *arg) VEX_CHECKED;
 /* -ENOENT. */
 vex_err vex_read_node(struct vex_reader *r, uint64_t id,
 		      struct vex_node *out) VEX_CHECKED;

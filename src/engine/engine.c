@@ -11,6 +11,9 @@
 #include "graph_i.h"
 #include "known_i.h"
 
+/* Below, files are looked at as quickly one by one. */
+#define ATTRS_ROWS_MIN 4096u
+
 #define QUEUED_MAX 4096u
 #define POOL_MIN 8u
 
@@ -67,6 +70,7 @@ static vex_err set_options(struct vex_engine *e, const struct vex_engine_opts *o
 	strcpy(e->vec_space, vec);
 	e->owner = o->owner;
 	knobs_init(e, o);
+	e->attrs_min = o->attrs_rows_min ? o->attrs_rows_min : ATTRS_ROWS_MIN;
 	e->graph_floats_min =
 	    o->graph_floats_min ? o->graph_floats_min : GRAPH_FLOATS_MIN;
 	return 0;
@@ -152,6 +156,11 @@ static vex_err open_store(struct vex_engine *e, const struct vex_engine_opts *o,
 	return vex_store_open(e->rootfd, &so, &e->store, problem);
 }
 
+static void node_touched(void *arg, uint64_t node)
+{
+	attrs_touch(arg, node);
+}
+
 static vex_err open_in(struct vex_engine *e, const struct vex_engine_opts *o,
 		       struct vex_problem *problem)
 {
@@ -165,9 +174,11 @@ static vex_err open_in(struct vex_engine *e, const struct vex_engine_opts *o,
 	if (!err)
 		err = open_store(e, o, problem);
 	if (!err) {
-		vex_store_watch(e->store, engine_changed, e);
+		vex_store_watch(e->store, node_touched, engine_changed, e);
 		err = probe_hidden(e);
 	}
+	if (!err)
+		err = attrs_new(e, &e->attrs);
 	if (!err)
 		err = engine_deep(e, settle, &j);
 	if (!err) {
@@ -219,6 +230,8 @@ void vex_engine_close(struct vex_engine *e)
 		vex_pool_free(e->scans);
 	if (e->pool)
 		vex_pool_free(e->pool);
+	attrs_free(e->attrs);
+	e->attrs = NULL;
 	graphs_free(e->graphs);
 	if (e->store)
 		vex_store_close(e->store);

@@ -59,6 +59,8 @@ struct vex_engine {
 	/* guarded by flights: */
 	unsigned flying;
 	uint64_t flown;         /* bumped by each begin and end */
+	struct attrs *attrs; /* attrs.c: the index of attributes */
+	uint64_t attrs_min;  /* rows; smaller spaces are searched without it */
 	/* watch.c */
 	_Atomic uint64_t changes;
 	_Atomic bool watched;
@@ -287,6 +289,16 @@ vex_err near_text(struct vex_engine *e, const struct vex_obj *o,
 
 /* Something that a search may show has changed. e as argument. */
 void engine_changed(void *arg);
+
+/* ---- attrs.c: what is known of files' attributes ---- */
+
+struct attrs;
+vex_err attrs_new(struct vex_engine *e, struct attrs **out) VEX_CHECKED;
+void attrs_free(struct attrs *a);
+/* The file of the node may have other attributes, or another name, than before. */
+void attrs_touch(struct vex_engine *e, uint64_t node);
+/* Any file may: all are looked at again. */
+void attrs_reset(struct vex_engine *e);
 
 /* ---- late.c: what the catalog could not take
  * ----------------------------------------------- */

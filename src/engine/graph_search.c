@@ -26,7 +26,7 @@ static bool worth_it(const struct search *s)
 {
 	const struct vex_query *q = s->q;
 
-	return s->e->graphs && !s->scans && !q->exact && q->k &&
+	return s->e->graphs && (!s->scans || s->only) && !q->exact && q->k &&
 	       s->spec.index == VEX_HNSW && s->view.live_rows / K_SHARE > s->cap &&
 	       s->cap <= EF_MAX / (2 * FILTERED);
 }
@@ -39,7 +39,10 @@ static struct vex_hnsw_query params(const struct search *s, const struct graph *
 		.rerank = s->cap + (s->cap > 20 ? s->cap : 20),
 		.widen = vex_hnsw_widen(g->h),
 	};
-	if (s->wider) {
+	if (s->only) {
+		p.k = among_wider(s);
+		p.rerank = p.k + (s->cap > 20 ? s->cap : 20);
+	} else if (s->wider) {
 		p.k *= FILTERED;
 		p.rerank *= FILTERED;
 	}
@@ -56,14 +59,16 @@ static vex_accept_fn judge(const struct search *s)
 }
 
 /* Needs a deep stack, for BLAS. */
-static vex_err scan_pending(struct search *s, const uint64_t *bits)
+static vex_err scan_pending(struct search *s, uint64_t *bits)
 {
-	struct vex_rows rows = graph_rows(&s->view);
+	struct vex_rows rows = search_rows(s);
 	struct vex_scan_stats stats = { 0 };
 	vex_err err;
 
 	if (!s->deep)
 		return -EAGAIN;
+	for (uint64_t w = 0; s->only && w < (s->view.slots + 63) / 64; w++)
+		bits[w] &= s->only[w];
 	rows.live = bits;
 	err =
 	    vex_flat_search(&rows, s->vectors, s->nq, s->topk, judge(s), s, NULL, &stats);
@@ -73,7 +78,7 @@ static vex_err scan_pending(struct search *s, const uint64_t *bits)
 
 static vex_err traverse(struct search *s, struct graph *g, const struct vex_hnsw_query *p)
 {
-	struct vex_rows rows = graph_rows(&s->view);
+	struct vex_rows rows = search_rows(s);
 
 	for (size_t i = 0; i < s->nq; i++) {
 		vex_err err = vex_hnsw_search(g->h, &rows, s->vectors + i * rows.dim, p,

@@ -155,13 +155,15 @@ static vex_err find_known(struct builder *b, struct file_at *f)
 	int yes;
 	vex_err err;
 
-	if (s->under || s->where || s->eager)
+	if (s->eager || ((s->under || s->where) && !s->only))
 		return -EAGAIN;
 	err = seat_find(s, b->attach.lsn, &b->known, text, &f->st);
 	if (err)
 		return text_error(err);
 	f->path_len = (uint32_t)(text->len - f->path - 1);
 	yes = s->wide ? seat_may(s, &b->known, text->data + f->path, &f->st) : 1;
+	if (yes > 0 && s->wide && s->only)
+		yes = cands_confirm(s, f->node, text->data + f->path, &f->st);
 	if (yes < 0)
 		text->len = f->path;
 	f->there = yes > 0;
@@ -350,7 +352,7 @@ static vex_err build_query(struct builder *b)
 		b->refused += !yes && !skipped;
 		s->missed |= !yes && !s->wide && !s->eager;
 	}
-	return s->wide && !filled(b) ? -ENODATA : 0;
+	return s->wide && !s->whole && !filled(b) ? -ENODATA : 0;
 }
 
 /* Records and what is remembered lie all over memory: the waits for the candidates that

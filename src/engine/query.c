@@ -389,7 +389,10 @@ static vex_err find_under(struct search *s)
 	}
 	s->under = !is_root(s->e, &r.st);
 	s->under_st = r.st;
-	return 0;
+	if (!s->under)
+		return 0;
+	err = place_dir_path(s->e, r.fd, &s->under_path);
+	return err ? err : node_of_dir(s->e, r.fd, &s->under_node);
 }
 
 vex_err query_prepare(struct search *s)

@@ -26,7 +26,7 @@
 #define WIDE_MIN 20u
 #define WIDE_MAX 1024u
 
-static void topks_free(struct search *s)
+void search_topks_free(struct search *s)
 {
 	for (size_t i = 0; i < s->ntopk; i++)
 		vex_topk_free(s->topk[i]);
@@ -37,10 +37,12 @@ static void topks_free(struct search *s)
 
 static void pass_free(struct search *s)
 {
-	topks_free(s);
+	search_topks_free(s);
 	if (s->viewed)
 		vex_view_close(&s->view);
 	s->viewed = false;
+	free(take_ptr(&s->only));
+	s->whole = false;
 }
 
 static void search_free(struct search *s)
@@ -53,6 +55,7 @@ static void search_free(struct search *s)
 	free(s->own_vectors);
 	free(s->like_path);
 	where_free(s);
+	vex_buf_free(&s->under_path);
 	memo_free(&s->nodes);
 	memo_free(&s->dirs_open);
 	memo_free(&s->dirs_under);
@@ -86,13 +89,22 @@ bool search_filtered(const struct search *s)
 	       q->cred->uid;
 }
 
+struct vex_rows search_rows(const struct search *s)
+{
+	struct vex_rows rows = graph_rows(&s->view);
+
+	if (s->only)
+		rows.live = s->only;
+	return rows;
+}
+
 static vex_err scan(struct search *s, uint32_t cap, uint32_t per_file)
 {
 	struct vex_scan_stats stats = { 0 };
-	struct vex_rows rows = graph_rows(&s->view);
+	struct vex_rows rows = search_rows(s);
 	vex_err err;
 
-	topks_free(s);
+	search_topks_free(s);
 	s->plan = "exact";
 	err = search_topks(s, cap, per_file);
 	if (!err)
@@ -121,7 +133,7 @@ static bool short_scan(const struct search *s)
 	return s->nq == 1 && s->view.slots * s->spec.dim <= SHORT_FLOATS;
 }
 
-static vex_err by_scan(struct search *s)
+vex_err search_scan(struct search *s)
 {
 	uint32_t slack = s->cap > WIDE_MIN ? s->cap : WIDE_MIN;
 	vex_err err = -ENODATA;
@@ -157,14 +169,14 @@ static vex_err find(struct search *s)
 	s->wider = search_filtered(s) && (s->where || s->under || s->q->mmr);
 	err = by_graph(s, &done);
 	if (err == -ENODATA && !s->wider && search_filtered(s)) {
-		topks_free(s);
+		search_topks_free(s);
 		s->wider = true;
 		err = by_graph(s, &done);
 	}
 	if (err != -ENODATA && (err || done))
 		return err;
 	s->scans = true;
-	return by_scan(s);
+	return search_scan(s);
 }
 
 static vex_err pass(struct search *s)
@@ -174,7 +186,10 @@ static vex_err pass(struct search *s)
 	if (err)
 		return err;
 	s->viewed = true;
-	return find(s);
+	err = cands_prepare(s);
+	if (err)
+		return err;
+	return s->only ? among_find(s) : find(s);
 }
 
 static void finish(struct search *s, uint64_t start)
@@ -273,7 +288,7 @@ vex_err vex_engine_search(struct vex_engine *e, const struct vex_query *q,
 
 	if (problem)
 		problem->text[0] = '\0';
-	if (quick(q))
+	if (quick(q) && !(q->cred->uid && cands_narrow(e, q->cred)))
 		err = run_quick(&j.s, &j.res);
 	if (err == -EAGAIN) {
 		j.s = (struct search){ .e = e,

@@ -33,20 +33,26 @@ struct search {
 	char *like_path; /* owned: holds key */
 	bool under;      /* only below under_st */
 	struct stat under_st;
-	struct vex_filter *where; /* NULL: none */
-	char *where_value;        /* room for an xattr; owned */
-	struct vex_buf where_dir; /* path of a directory node; owned */
-	uint64_t where_parent;    /* that node; 0: none */
+	uint64_t under_node;       /* 0: the catalog knows none */
+	struct vex_buf under_path; /* owned */
+	struct vex_filter *where;  /* NULL: none */
+	char *where_value;         /* room for an xattr; owned */
+	struct vex_buf where_dir;  /* path of a directory node; owned */
+	uint64_t where_parent;     /* that node; 0: none */
 
 	/* A pass: */
 	struct vex_view view;
 	bool viewed;
-	bool eager;  /* decide everything before a row is let in */
-	bool missed; /* a hit of a pass that was not eager fell away */
-	bool scans;  /* by scan alone: the graph has not filled the answer */
-	bool narrow; /* nor do candidates of a scan */
-	bool wider;  /* the graph gives many candidates for each hit */
-	bool wide;   /* the sets hold candidates, more than k, not accepted yet */
+	bool eager;        /* decide everything before a row is let in */
+	bool missed;       /* a hit of a pass that was not eager fell away */
+	bool scans;        /* by scan alone: the graph has not filled the answer */
+	bool narrow;       /* nor do candidates of a scan */
+	bool wider;        /* the graph gives many candidates for each hit */
+	bool wide;         /* the sets hold candidates, more than k, not accepted yet */
+	uint64_t *only;    /* cands.c: rows that may be hits; NULL: any; owned */
+	uint64_t nonly;    /* how many */
+	uint64_t only_seq; /* what the table of attributes counted then */
+	bool whole;        /* the sets hold all there is */
 	struct vex_topk **topk;
 	size_t ntopk;
 	struct vex_scan_stats stats;
@@ -99,6 +105,30 @@ void seat_attachment(const struct search *s, const struct known *k,
 vex_err where_prepare(struct search *s) VEX_CHECKED;
 void where_free(struct search *s);
 int where_test(struct search *s, const struct place *p) VEX_CHECKED;
+
+/* The same for a file known to be at that path: -EAGAIN: cannot be told so. */
+int where_test_path(struct search *s, const char *path,
+		    const struct stat *st) VEX_CHECKED;
+
+/* [deep] cands.c: s->only, where it can be told which rows may be hits and it is worth
+ * it. */
+vex_err cands_prepare(struct search *s) VEX_CHECKED;
+/* Whether the file of a node in s->only, which is at `path`, matches filter and directory
+ * in truth: 1, 0; -EAGAIN: cannot be told here. */
+int cands_confirm(struct search *s, uint64_t node, const char *path,
+		  const struct stat *st) VEX_CHECKED;
+/* Whether the caller is known to be able to read less than half of all files. */
+bool cands_narrow(struct vex_engine *e, const struct vex_cred *cred);
+/* How many of all rows have to be looked at so that as many as wanted of them are in
+ * s->only. */
+uint32_t among_wider(const struct search *s);
+/* [deep] among.c: the answer out of s->only. */
+vex_err among_find(struct search *s) VEX_CHECKED;
+/* search.c: by scanning, s->only or all. */
+vex_err search_scan(struct search *s) VEX_CHECKED;
+void search_topks_free(struct search *s);
+/* The rows of the view that count. */
+struct vex_rows search_rows(const struct search *s);
 
 /* vex_accept_fn: who may be a hit; any row, as a candidate: whose it is, is asked later.
  */

@@ -7,7 +7,7 @@
  * The listener is called under watch_lock, so that it can be taken away for good; with
  * none a change costs two atomic operations.
  */
-#include "engine_i.h"
+#include "names_i.h"
 
 void engine_changed(void *arg)
 {
@@ -42,6 +42,12 @@ uint64_t vex_engine_changes(struct vex_engine *e)
 
 void vex_engine_attrs_changed(struct vex_engine *e, const struct vex_obj *o)
 {
-	(void)o;
+	uint64_t node;
+	struct mark m;
+
+	if (!node_known(e, o, &node))
+		node = mark_read(o->fd, &m) ? 0 : m.id;
+	if (node)
+		attrs_touch(e, node);
 	engine_changed(e);
 }

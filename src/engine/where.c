@@ -15,6 +15,7 @@
 struct subject {
 	struct search *s;
 	const struct place *p;
+	const char *base; /* its name; p->name may be a path to it */
 	struct vex_buf path;
 	bool have_path;
 };
@@ -115,7 +116,7 @@ static vex_err get(void *arg, const struct vex_filter_col *c, struct vex_filter_
 
 	switch (c->kind) {
 	case VEX_FILTER_NAME:
-		name = *f->p->name ? f->p->name : ".";
+		name = *f->base ? f->base : ".";
 		set_text(v, name, strlen(name));
 		return 0;
 	case VEX_FILTER_PATH:
@@ -142,15 +143,37 @@ static vex_err get(void *arg, const struct vex_filter_col *c, struct vex_filter_
 	return -EINVAL;
 }
 
-int where_test(struct search *s, const struct place *p)
+static int test(struct subject *f)
 {
-	struct subject f = { .s = s, .p = p };
-	int yes = vex_filter_test(s->where, get, &f);
+	struct search *s = f->s;
+	int yes = vex_filter_test(s->where, get, f);
 
-	vex_buf_free(&f.path);
+	vex_buf_free(&f->path);
 	if (yes == -ETIMEDOUT)
 		search_say(s, "where: testing the files took more than a minute");
 	return yes;
+}
+
+int where_test(struct search *s, const struct place *p)
+{
+	struct subject f = { .s = s, .p = p, .base = p->name };
+
+	return test(&f);
+}
+
+int where_test_path(struct search *s, const char *path, const struct stat *st)
+{
+	const char *slash = strrchr(path, '/');
+	struct place p = { .dirfd = s->e->rootfd, .name = (char *)(uintptr_t)path };
+	struct subject f = { .s = s, .p = &p, .base = slash ? slash + 1 : path };
+
+	/* Longer ones would not fit get_xattr. */
+	if (strlen(path) > NAME_MAX)
+		return -EAGAIN;
+	p.st = *st;
+	vex_buf_str(&f.path, path);
+	f.have_path = !f.path.err;
+	return test(&f);
 }
 
 vex_err where_prepare(struct search *s)

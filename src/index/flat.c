@@ -152,12 +152,92 @@ static void score_block(struct scan *s, size_t nq, uint64_t first, size_t n)
 				   n - i < tile ? n - i : tile, s->dots + j * n + i);
 }
 
+/* So few of a run's rows are live that they are cheaper one by one. */
+#define SPARSE 16u
+
+static bool sparse(const struct vex_rows *r, uint64_t first, size_t n)
+{
+	uint64_t live = 0;
+
+	for (size_t i = 0; i < n; i += 64) {
+		unsigned m = n - i < 64 ? (unsigned)(n - i) : 64;
+
+		live += (unsigned)__builtin_popcountll(live_bits(r, first + i, m));
+	}
+	return live * SPARSE < n;
+}
+
+static void prefetch(const struct scan *s, uint64_t slot)
+{
+	const char *row = row_at(s, slot);
+
+	for (size_t i = 0; i < s->stride && i < 1024; i += 64)
+		__builtin_prefetch(row + i);
+}
+
+#define FEW 32u
+
+/* Up to FEW live slots of first .. end - 1, their rows on the way. */
+static unsigned next_few(struct scan *s, uint64_t *first, uint64_t end, uint64_t *slots)
+{
+	unsigned n = 0;
+	uint64_t slot = next_live(s->rows, *first);
+
+	for (; n < FEW && slot < end; slot = next_live(s->rows, slot + 1)) {
+		prefetch(s, slot);
+		slots[n++] = slot;
+	}
+	*first = slot;
+	return n;
+}
+
+static vex_err sift_few(struct scan *s, struct vex_topk *t, size_t query,
+			const uint64_t *slots, unsigned n)
+{
+	const struct vex_score_query *sq = &s->sq[query];
+	struct vex_cut cut = vex_score_cut(sq, vex_topk_limit(t));
+	float score[FEW], norm[FEW];
+
+	for (unsigned i = 0; i < n; i++) {
+		vex_scores(sq, row_at(s, slots[i]), 1, &score[i]);
+		norm[i] = *norms_at(s->rows, slots[i]);
+	}
+	for (uint64_t m = vex_cut_mask(&cut, score, norm, n); m; m &= m - 1) {
+		uint64_t slot = slots[__builtin_ctzll(m)];
+		vex_err err = consider(s, t, sq->q, s->squares[query], slot);
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static vex_err __attribute__((noinline))
+scan_few(struct scan *s, size_t nq, struct vex_topk **t, uint64_t first, size_t len)
+{
+	uint64_t slots[FEW], end = first + len;
+	unsigned n;
+
+	while ((n = next_few(s, &first, end, slots))) {
+		s->stats.distances += n * nq;
+		for (size_t j = 0; j < nq; j++) {
+			vex_err err = sift_few(s, t[j], j, slots, n);
+
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
 static vex_err scan_block(struct scan *s, size_t nq, struct vex_topk **t, uint64_t first,
 			  size_t n)
 {
 	const struct vex_rows *r = s->rows;
 	const float *qs = s->sq[0].q;
 
+	if (sparse(r, first, n))
+		return scan_few(s, nq, t, first, n);
 	if (!s->blas)
 		score_block(s, nq, first, n);
 	else if (nq == 1)

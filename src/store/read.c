@@ -402,6 +402,15 @@ vex_err vex_read_at(struct vex_reader *r, uint64_t parent, const char *name, uin
 	return err ? read_err(err) : each_id(r, SQL_NAME_AT, st, fn, arg);
 }
 
+vex_err vex_read_node_ids(struct vex_reader *r, uint64_t after,
+			  vex_err (*fn)(void *, uint64_t node), void *arg)
+{
+	sqlite3_stmt *st;
+	vex_err err = sql_start(&r->q, SQL_NODE_IDS, &st, "i", after);
+
+	return err ? read_err(err) : each_id(r, SQL_NODE_IDS, st, fn, arg);
+}
+
 vex_err vex_read_going(struct vex_reader *r, vex_err (*fn)(void *, uint64_t node),
 		       void *arg)
 {

@@ -54,6 +54,7 @@
 		    "WHERE id=?1")                                                       \
 	X(NODE_STATE, "UPDATE node SET state=?2 WHERE id=?1")                            \
 	X(NODE_DEL, "DELETE FROM node WHERE id=?1")                                      \
+	X(NODE_IDS, "SELECT id FROM node WHERE id>?1 ORDER BY id LIMIT 4096")            \
 	X(NODE_GOING, "SELECT id FROM node WHERE state=1")                               \
 	X(NAME_ADD, "INSERT OR IGNORE INTO name(parent,name,node) VALUES(?1,?2,?3)")     \
 	X(NAME_DEL, "DELETE FROM name WHERE parent=?1 AND name=?2 AND node=?3")          \

@@ -228,6 +228,11 @@ bool vex_store_touched(const struct vex_store *s, uint64_t node, uint64_t moment
 	return atomic_load(&s->touched[stripe(node)]) > moment;
 }
 
+static bool names_it(enum vex_change_kind kind)
+{
+	return kind >= VEX_NODE_NEW && kind <= VEX_NAME_DEL;
+}
+
 /* Who read the catalog as it was before the commit took a moment below this one. */
 void touch_nodes(struct vex_store *s, struct request **r, size_t n)
 {
@@ -240,14 +245,18 @@ void touch_nodes(struct vex_store *s, struct request **r, size_t n)
 
 			if (node)
 				atomic_store(&s->touched[stripe(node)], moment);
+			if (node && s->watch_touched && names_it(c->kind))
+				s->watch_touched(s->watch_arg, node);
 		}
 	atomic_store(&s->moment, moment);
 }
 
-void vex_store_watch(struct vex_store *s, void (*fn)(void *arg), void *arg)
+void vex_store_watch(struct vex_store *s, void (*touched)(void *arg, uint64_t node),
+		     void (*shown)(void *arg), void *arg)
 {
 	s->watch_arg = arg;
-	s->watch = fn;
+	s->watch_touched = touched;
+	s->watch = shown;
 }
 
 uint64_t vex_store_lsn(struct vex_store *s)

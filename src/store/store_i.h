@@ -207,7 +207,9 @@ struct vex_store {
 	_Atomic uint64_t nodes, commits, groups;
 	_Atomic uint64_t wal_frames;    /* copy of the writer's, for status */
 	_Atomic int64_t last_sync;      /* when the last good one ended */
-	void (*watch)(void *arg);       /* vex_store_watch; fixed before the first change */
+	/* vex_store_watch; fixed before the first change: */
+	void (*watch)(void *arg);
+	void (*watch_touched)(void *arg, uint64_t node);
 	void *watch_arg;
 	_Atomic uint64_t published_now; /* copy of published, for status */
 	_Atomic bool failed;            /* a sync failed: read-only from now on */
