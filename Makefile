@@ -67,7 +67,7 @@ lib_of = $(B)/lib$(1).a
 LIBS := -lm $(call pkg_libs,$(PKGS))
 CLI_PKGS :=
 
-.PHONY: all tests check check-unit check-mount check-shell bench bench-fs bench-types install uninstall format lint clean help examples
+.PHONY: all tests check check-unit check-mount check-shell bench bench-fs bench-index bench-types install uninstall format lint clean help examples
 all: $(B)/vexfs $(B)/vexctl
 
 help:
@@ -75,6 +75,7 @@ help:
 	@echo 'make check        unit and mounted tests (Criterion), one summary line'
 	@echo 'make bench        measurements of the README'
 	@echo 'make bench-types  scans of each element type; whether rows compress'
+	@echo 'make bench-index  search by graph against hnswlib (npm, g++)'
 	@echo 'make bench-fs     the mount against the filesystem below (root)'
 	@echo 'make install DESTDIR= PREFIX=   make uninstall   make format   make lint   make clean'
 
@@ -210,6 +211,8 @@ bench: all $(BENCHES)
 	scripts/bench $(B)
 bench-types: $(B)/tests/bench/index/types
 	scripts/bench-types $(B)
+bench-index: all $(BENCHES) $(INDEX_BENCHES) $(ENGINE_BENCHES)
+	scripts/bench-index $(B)
 bench-fs: all $(B)/tests/bench/files
 	scripts/bench-fs $(B)
 

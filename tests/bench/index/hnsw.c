@@ -2,7 +2,8 @@
 /*
  * hnsw PREFIX cosine|l2|ip [M [EFC [GRAPH]]]: the graph called in-process, one thread:
  * build (or load from the file GRAPH, which is written if it is not there), then
- * searches of PREFIX_query.fvecs at several stop rules against PREFIX_gt.ivecs. Prints
+ * searches of PREFIX_query.fvecs at several stop rules against PREFIX_gt.ivecs,
+ * which is made by exact search if it is not there. Prints
  *
  *	build <CPU s> <bytes>
  *	point <widen or -ef> <rerank> <recall@10> <CPU us a query> <distances> <p50> <p99>
@@ -56,6 +57,60 @@ static double cpu_us(clockid_t clock)
 
 	clock_gettime(clock, &t);
 	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+/* ---- the truth
+ * ------------------------------------------------------------------------- */
+
+static int take(void *arg, uint64_t slot, uint64_t *file)
+{
+	(void)arg;
+	*file = slot;
+	return 1;
+}
+
+/* Exact neighbours of some queries, appended to the file. */
+static void truth_of(const struct vex_rows *rows, const float *q, size_t n, FILE *f)
+{
+	struct vex_topk *t[64];
+	struct vex_scan_stats st = { 0 };
+	int32_t out[K + 1] = { K };
+
+	for (size_t i = 0; i < n; i++)
+		if (vex_topk_new(K, 0, INFINITY, &t[i]))
+			fail("memory");
+	if (vex_flat_search(rows, q, n, t, take, NULL, NULL, &st))
+		fail("exact search");
+	for (size_t i = 0; i < n; i++) {
+		size_t found;
+		const struct vex_hit *h = vex_topk_sorted(t[i], &found);
+
+		for (size_t j = 0; j < K; j++)
+			out[j + 1] = j < found ? (int32_t)h[j].slot : -1;
+		if (fwrite(out, sizeof(out), 1, f) != 1)
+			fail("writing the truth");
+		vex_topk_free(t[i]);
+	}
+}
+
+/* PREFIX_gt.ivecs, made where there is none: K neighbours of each query. */
+static void make_truth(const char *prefix, const struct vex_rows *rows,
+		       const struct matrix *query)
+{
+	char path[4096];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s_gt.ivecs", prefix);
+	if (!access(path, R_OK))
+		return;
+	f = fopen(path, "we");
+	if (!f)
+		fail(path);
+	for (uint32_t i = 0; i < query->n; i += 64)
+		truth_of(rows, (const float *)query->v + (size_t)i * query->dim,
+			 query->n - i < 64 ? query->n - i : 64, f);
+	if (fclose(f))
+		fail(path);
 }
 
 /* ---- building ------------------------------------------------------------------------
@@ -123,13 +178,6 @@ struct run {
 	uint64_t distances;
 	double *wall;
 };
-
-static int take(void *arg, uint64_t slot, uint64_t *file)
-{
-	(void)arg;
-	*file = slot;
-	return 1;
-}
 
 static void count(struct run *r, uint32_t i, struct vex_topk *t)
 {
@@ -216,6 +264,8 @@ int main(int argc, char **argv)
 	struct matrix base;
 	struct run r = { 0 };
 	const uint8_t *rows;
+	const float *norms;
+	float *norm;
 	uint64_t *live;
 
 	if (argc < 3)
@@ -225,6 +275,25 @@ int main(int argc, char **argv)
 			o.metric = (enum vex_metric)i;
 	base = load(argv[1], "base.fvecs");
 	r.query = load(argv[1], "query.fvecs");
+	rows = base.v;
+	norms = norm = must_alloc(base.n, sizeof(float));
+	for (uint32_t i = 0; i < base.n; i++)
+		norm[i] = (float)vex_norm((const float *)base.v + (size_t)i * base.dim,
+					  base.dim);
+	live = must_alloc(base.n / 64 + 1, 8);
+	for (uint32_t i = 0; i < base.n; i++)
+		live[i / 64] |= 1ull << (i % 64);
+	vex_kernel_init();
+	r.rows = (struct vex_rows){
+		.dim = base.dim,
+		.metric = o.metric,
+		.seg_shift = 31,
+		.slots = base.n,
+		.rows = &rows,
+		.norms = &norms,
+		.live = live,
+	};
+	make_truth(argv[1], &r.rows, &r.query);
 	r.truth = load(argv[1], "gt.ivecs");
 	o.dim = base.dim;
 	o.m = argc > 3 ? (uint32_t)atoi(argv[3]) : base.dim < 256 ? 32 : 16;
@@ -232,15 +301,6 @@ int main(int argc, char **argv)
 	if (vex_hnsw_new(&o, &r.h))
 		fail("graph");
 	get_graph(r.h, &base, argc > 5 ? argv[5] : NULL);
-	rows = base.v;
-	live = must_alloc(base.n / 64 + 1, 8);
-	memset(live, 0xff, (size_t)(base.n / 64 + 1) * 8);
-	r.rows = (struct vex_rows){ .dim = base.dim,
-				    .metric = o.metric,
-				    .seg_shift = 31,
-				    .slots = base.n,
-				    .rows = &rows,
-				    .live = live };
 	r.wall = must_alloc(r.query.n, sizeof(double));
 	sweep(&r);
 	vex_hnsw_free(r.h);
