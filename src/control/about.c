@@ -43,23 +43,30 @@ vex_err ioc_version(struct call *c)
 	return 0;
 }
 
+static vex_err sync_deep(void *arg)
+{
+	struct call *c = arg;
+	struct vexfs_sync *h = c->head;
+	struct vex_store_status st;
+	vex_err err = vex_engine_sync(c->engine);
+
+	if (err)
+		return err;
+	vex_store_status(vex_engine_store(c->engine), &st);
+	h->lsn = st.durable_lsn;
+	return 0;
+}
+
 vex_err ioc_sync(struct call *c)
 {
 	struct vexfs_sync *h = c->head;
-	struct vex_store_status st;
 	vex_err err = no_flags(c, h->flags);
 
 	if (!err)
 		err = call_reserved(c, h->reserved0);
 	if (!err)
 		err = call_reserved(c, h->reserved);
-	if (!err)
-		err = vex_engine_sync(c->engine);
-	if (err)
-		return err;
-	vex_store_status(vex_engine_store(c->engine), &st);
-	h->lsn = st.durable_lsn;
-	return 0;
+	return err ? err : vex_pool_call(c->s->control->pool, sync_deep, c);
 }
 
 vex_err ioc_status(struct call *c)

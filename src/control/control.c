@@ -4,7 +4,7 @@
  */
 #include "control_i.h"
 
-#define PARSERS 2u
+#define PARSERS 8u
 #define QUEUED_MAX 4096u
 
 static const struct vex_control_file files[] = {

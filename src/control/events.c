@@ -71,23 +71,6 @@ static void *run(void *arg)
 	return NULL;
 }
 
-vex_err events_new(struct vex_control *c, struct hub **out)
-{
-	struct hub *h = calloc(1, sizeof(*h));
-
-	if (!h)
-		return -ENOMEM;
-	h->control = c;
-	h->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (h->wake < 0) {
-		free(h);
-		return -errno;
-	}
-	pthread_mutex_init(&h->lock, NULL);
-	*out = h;
-	return 0;
-}
-
 void events_free(struct hub *h)
 {
 	if (!h)
@@ -103,20 +86,33 @@ void events_free(struct hub *h)
 	free(h);
 }
 
-/* ---- one reader ----------------------------------------------------------------------
- */
-
-static vex_err start_locked(struct hub *h)
+vex_err events_new(struct vex_control *c, struct hub **out)
 {
+	struct hub *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return -ENOMEM;
+	h->control = c;
+	h->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (h->wake < 0) {
+		free(h);
+		return -errno;
+	}
+	pthread_mutex_init(&h->lock, NULL);
+	/* Here, not by the first reader: making a thread takes 5 KB of stack. */
 	vex_err err =
 	    vex_thread_start(&h->thread, "vexfs-events", (size_t)128 << 10, run, h);
-
-	if (err)
+	h->started = !err;
+	if (err) {
+		events_free(h);
 		return err;
-	h->started = true;
-	vex_engine_watch(h->control->engine, VEX_WATCH_EVENTS, changed, h);
+	}
+	*out = h;
 	return 0;
 }
+
+/* ---- one reader ----------------------------------------------------------------------
+ */
 
 vex_err events_open(struct vex_session *s)
 {
@@ -130,15 +126,14 @@ vex_err events_open(struct vex_session *s)
 	SCOPED_LOCK(&h->lock);
 	if (h->n >= READERS_MAX)
 		err = -ENOMEM;
-	if (!err && !h->started)
-		err = start_locked(h);
 	if (err) {
 		free(r);
 		return err;
 	}
 	r->next = h->first;
 	h->first = r;
-	h->n++;
+	if (!h->n++)
+		vex_engine_watch(h->control->engine, VEX_WATCH_EVENTS, changed, h);
 	s->reader = r;
 	return 0;
 }
@@ -154,7 +149,8 @@ void events_close(struct vex_session *s)
 	while (*p != s->reader)
 		p = &(*p)->next;
 	*p = s->reader->next;
-	h->n--;
+	if (!--h->n)
+		vex_engine_watch(h->control->engine, VEX_WATCH_EVENTS, NULL, NULL);
 	pthread_mutex_unlock(&h->lock);
 	free(take_ptr(&s->reader));
 }

@@ -57,13 +57,28 @@ vex_err unread_take(struct vex_session *s, struct vex_result *r)
 
 /* ---- errors ---------------------------------------------------------------------- */
 
+struct sentence {
+	struct vex_session *s;
+	const char *fmt;
+	va_list ap;
+};
+
+static vex_err write_sentence(void *arg)
+{
+	struct sentence *t = arg;
+
+	vsnprintf(t->s->error.text, sizeof(t->s->error.text), t->fmt, t->ap);
+	return 0;
+}
+
+/* Printing takes more stack than a request should: another thread does it. */
 vex_err session_fail(struct vex_session *s, vex_err err, const char *fmt, ...)
 {
-	va_list ap;
+	struct sentence t = { .s = s, .fmt = fmt };
 
-	va_start(ap, fmt);
-	vsnprintf(s->error.text, sizeof(s->error.text), fmt, ap);
-	va_end(ap);
+	va_start(t.ap, fmt);
+	(void)!vex_pool_call(s->control->pool, write_sentence, &t);
+	va_end(t.ap);
 	return err;
 }
 
@@ -210,14 +225,29 @@ static vex_err stream_read(struct vex_session *s, void *buf, size_t size, size_t
 	return call_ends(s, err);
 }
 
+struct read_job {
+	struct vex_session *s;
+	const struct vex_cred *cred;
+	void *buf;
+	size_t size, *n;
+};
+
+static vex_err read_query(void *arg)
+{
+	struct read_job *j = arg;
+
+	return query_read(j->s, j->cred, j->buf, j->size, j->n);
+}
+
 vex_err vex_session_read(struct vex_session *s, const struct vex_cred *cred, void *buf,
 			 size_t size, int64_t off, size_t *n)
 {
+	struct read_job j = { .s = s, .cred = cred, .buf = buf, .size = size, .n = n };
 	SCOPED_LOCK(&s->lock);
 	/* cred: what control has to read was found with its asker's rights. */
 	*n = 0;
-	if (s->id == FILE_QUERY)
-		return size ? query_read(s, cred, buf, size, n) : 0;
+	if (s->id == FILE_QUERY) /* it parses and prints */
+		return size ? vex_pool_call(s->control->pool, read_query, &j) : 0;
 	if (s->id == FILE_EVENTS)
 		return events_read(s, cred, buf, size, n);
 	if (s->id != FILE_CONTROL)

@@ -5,19 +5,34 @@
  */
 #include "engine_i.h"
 
+struct line {
+	const struct vex_cred *cred;
+	const char *what, *fmt;
+	vex_err err;
+	va_list ap;
+};
+
+static vex_err write_line(void *arg)
+{
+	struct line *l = arg;
+	const char *name = l->err ? strerrorname_np(-l->err) : "ok";
+	char who[24] = "?", words[256];
+
+	if (l->cred)
+		snprintf(who, sizeof(who), "%u:%u", l->cred->uid, l->cred->gid);
+	vsnprintf(words, sizeof(words), l->fmt, l->ap);
+	vex_info("audit: uid:gid %s %s %s: %s", who, l->what, words, name ? name : "?");
+	return 0;
+}
+
 void vex_audit(struct vex_engine *e, const struct vex_cred *cred, const char *what,
 	       vex_err err, const char *fmt, ...)
 {
-	const char *name = err ? strerrorname_np(-err) : "ok";
-	char who[24] = "?", words[256];
-	va_list ap;
+	struct line l = { .cred = cred, .what = what, .fmt = fmt, .err = err };
 
 	if (!vex_engine_knob(e, VEX_KNOB_AUDIT))
 		return;
-	if (cred)
-		snprintf(who, sizeof(who), "%u:%u", cred->uid, cred->gid);
-	va_start(ap, fmt);
-	vsnprintf(words, sizeof(words), fmt, ap);
-	va_end(ap);
-	vex_info("audit: uid:gid %s %s %s: %s", who, what, words, name ? name : "?");
+	va_start(l.ap, fmt);
+	(void)!vex_pool_call(e->words, write_line, &l);
+	va_end(l.ap);
 }

@@ -92,6 +92,8 @@ static vex_err make_parts(struct vex_engine *e, const struct vex_engine_opts *o)
 	if (!err)
 		err = vex_pool_new(threads, QUEUED_MAX, "vexfs-scan", &e->scans);
 	if (!err)
+		err = vex_pool_new(1, QUEUED_MAX, "vexfs-words", &e->words);
+	if (!err)
 		err = dircache_new(&e->dircache);
 	if (!err)
 		err = knowledge_new(&e->known);
@@ -232,6 +234,7 @@ void vex_engine_close(struct vex_engine *e)
 		vex_pool_free(e->pool);
 	attrs_free(e->attrs);
 	e->attrs = NULL;
+	vex_pool_free(e->words);
 	graphs_free(e->graphs);
 	if (e->store)
 		vex_store_close(e->store);

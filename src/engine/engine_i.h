@@ -38,6 +38,8 @@ struct vex_engine {
 	char vec_space[VEX_SPACE_NAME_MAX + 1]; /* "": vec<dim> */
 	struct vex_store *store;
 	struct vex_pool *pool;  /* changes and lookups: short work */
+	struct vex_pool *words; /* prints: it takes more stack than a request has, and waits
+				 * for nobody, so that anyone may wait for it */
 	struct vex_pool *scans; /* searches: so that long ones hold up no change */
 	/* Serialise work on one file (by hash of its handle or inode); held over a
 	 * commit. Order: node lock, then dirs. Never two node locks but in order of
@@ -69,6 +71,8 @@ struct vex_engine {
 		void (*fn)(void *arg);
 		void *arg;
 	} watch[VEX_WATCHERS]; /* guarded by watch_lock */
+	_Atomic uint64_t crossed[VEX_LIMIT_COUNT];
+	_Atomic bool crossings;
 	_Atomic uint64_t stale_told[STALE_TOLD]; /* notes.c: nodes said to be stale */
 	_Atomic uint64_t moves; /* bumped by every rename of a directory node */
 	/* late.c */
@@ -97,6 +101,8 @@ void note_unlink(struct vex_engine *e, const struct vex_removal *r);
 void note_stale(struct vex_engine *e, uint64_t node, const struct vex_obj *o);
 void note_fresh(struct vex_engine *e, uint64_t node);
 void note_crossing(void *arg, enum vex_limit l, uint64_t value);
+/* Logs and notes what crossed since: by the index thread, which looks often. */
+void notes_tell_crossings(struct vex_engine *e);
 
 /* ---- knobs.c, conf.c: settings -------------------------------------------------- */
 

@@ -357,6 +357,7 @@ static void *graphs_main(void *arg)
 		pthread_mutex_unlock(&gs->lock);
 		seen = now;
 		watch_errors(&errors_at);
+		notes_tell_crossings(gs->f.e);
 		rest(gs, changed ? BUSY_MS : IDLE_MS);
 	}
 	return NULL;

@@ -109,11 +109,17 @@ void vex_engine_file_event(struct vex_engine *e, enum vex_note kind, int dirfd,
 		note_at(e, kind, 0, dirfd, name);
 }
 
-/* vex_crossing_hook. */
+/* vex_crossing_hook: on a request's small stack, so it only leaves word. */
 void note_crossing(void *arg, enum vex_limit l, uint64_t value)
 {
 	struct vex_engine *e = arg;
 
+	atomic_store(&e->crossed[l], value);
+	atomic_store(&e->crossings, true);
+}
+
+static void tell_crossing(struct vex_engine *e, enum vex_limit l, uint64_t value)
+{
 	bool time = !strcmp(vex_limit_unit(l), "ns");
 
 	vex_warn("threshold %s: %.4g %s, above %.4g", vex_limit_name(l),
@@ -121,4 +127,16 @@ void note_crossing(void *arg, enum vex_limit l, uint64_t value)
 		 (double)vex_limit_get(l) / (time ? 1e6 : 1));
 	note_add(e, VEX_NOTE_THRESHOLD, 0, NULL, "%s %llu %llu", vex_limit_name(l),
 		 (unsigned long long)value, (unsigned long long)vex_limit_get(l));
+}
+
+void notes_tell_crossings(struct vex_engine *e)
+{
+	if (!atomic_exchange(&e->crossings, false))
+		return;
+	for (enum vex_limit l = 0; l < VEX_LIMIT_NONE; l++) {
+		uint64_t value = atomic_exchange(&e->crossed[l], 0);
+
+		if (value)
+			tell_crossing(e, l, value);
+	}
 }

@@ -11,15 +11,29 @@
 #define LIKE_ROWS_MAX VEX_BATCH_MAX
 #define MMR_PICKS_MAX ((uint64_t)1 << 14)
 
+struct sentence {
+	struct vex_problem *to;
+	const char *fmt;
+	va_list ap;
+};
+
+static vex_err write_sentence(void *arg)
+{
+	struct sentence *t = arg;
+
+	vsnprintf(t->to->text, sizeof(t->to->text), t->fmt, t->ap);
+	return 0;
+}
+
 void search_say(struct search *s, const char *fmt, ...)
 {
-	va_list ap;
+	struct sentence t = { .to = s->problem, .fmt = fmt };
 
 	if (!s->problem)
 		return;
-	va_start(ap, fmt);
-	vsnprintf(s->problem->text, sizeof(s->problem->text), fmt, ap);
-	va_end(ap);
+	va_start(t.ap, fmt);
+	(void)!vex_pool_call(s->e->words, write_sentence, &t);
+	va_end(t.ap);
 }
 
 /* ---- numbers ----------------------------------------------------------------------- */

@@ -29,6 +29,31 @@ static const char *given(const char *text, const char *if_so)
 	return text && *text ? if_so : "";
 }
 
+struct slow {
+	const struct search *s;
+	uint64_t ns;
+	vex_err err;
+	enum vex_op op;
+};
+
+static vex_err keep_slow(void *arg)
+{
+	const struct slow *w = arg;
+	const struct search *s = w->s;
+	const struct vex_query *q = s->q;
+	const struct vex_result *r = w->err ? NULL : s->res;
+
+	vex_slow_add(w->op, w->ns, w->err, q->cred ? q->cred->uid : 0,
+		     "space %s, plan %s, %zu queries, k %u, ef %u, %llu rows, %llu "
+		     "distances, %zu hits%s%s%s",
+		     s->space ? s->spec.name : "?", s->plan ? s->plan : "none", s->nq,
+		     q->k, q->ef, r ? (unsigned long long)r->rows : 0,
+		     (unsigned long long)s->stats.distances, r ? r->n : 0,
+		     given(q->where, ", where"), given(q->under, ", under"),
+		     q->fresh ? ", fresh" : "");
+	return 0;
+}
+
 void search_count(const struct search *s, uint64_t ns, vex_err err)
 {
 	const struct vex_query *q = s->q;
@@ -40,14 +65,8 @@ void search_count(const struct search *s, uint64_t ns, vex_err err)
 	vex_count(VEX_COUNT_SEARCH_QUERIES, s->nq);
 	vex_count(VEX_COUNT_SEARCH_DISTANCES, s->stats.distances);
 	vex_count(VEX_COUNT_SEARCH_HITS, r ? r->n : 0);
-	if (!vex_op_done(op, ns, err))
-		return;
-	vex_slow_add(op, ns, err, q->cred ? q->cred->uid : 0,
-		     "space %s, plan %s, %zu queries, k %u, ef %u, %llu rows, %llu "
-		     "distances, %zu hits%s%s%s",
-		     s->space ? s->spec.name : "?", s->plan ? s->plan : "none", s->nq,
-		     q->k, q->ef, r ? (unsigned long long)r->rows : 0,
-		     (unsigned long long)s->stats.distances, r ? r->n : 0,
-		     given(q->where, ", where"), given(q->under, ", under"),
-		     q->fresh ? ", fresh" : "");
+	if (vex_op_done(op, ns, err))
+		(void)!vex_pool_call(
+		    s->e->words, keep_slow,
+		    &(struct slow){ .s = s, .ns = ns, .err = err, .op = op });
 }

@@ -22,6 +22,7 @@ else
 	equal "it says why" 1 "$(grep -c 'threshold stack_warning' "$T/out")"
 	check "crossed often" test "$(sed -n \
 		's/.*"stack_warning".*"crossings": \([0-9]*\),.*/\1/p' "$MNT/.vexfs/status")" -gt 5
+	check "told" wait_for 10 grep -q 'threshold stack_warning' "$T/log"
 	equal "told once in the log" 1 "$(grep -c 'threshold stack_warning' "$T/log")"
 	vexctl sync
 	equal "one event" 1 "$(vexctl events | grep -c '"event":"threshold".*stack_warning')"
@@ -47,6 +48,7 @@ for i in 1 2 3 4 5 6; do
 done
 exits "slow searches are kept" 0 vexctl stats --slow
 check "with their plan" grep -q 'op=like/exact.*plan=space wide, plan exact' "$T/out"
+check "told" wait_for 10 grep -q 'threshold search' "$T/log"
 equal "and told once" 1 "$(grep -c 'threshold search' "$T/log")"
 
 # ---- top -------------------------------------------------------------------------------------
