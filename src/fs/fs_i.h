@@ -148,6 +148,7 @@ struct vex_fs {
 	enum packing packing; /* of the root: where ids hold handles */
 	uint64_t id_key[2];
 	_Atomic uint64_t inodes;
+	_Atomic uint32_t forgotten; /* since the start */
 	pthread_mutex_t poll_lock; /* leaf: pollhandles of control files */
 	pthread_mutex_t handles_lock;
 	struct handle *open; /* list */

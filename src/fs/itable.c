@@ -15,9 +15,13 @@
  */
 #include "fs_i.h"
 
+#include <malloc.h>
+
 #include <time.h>
 
 #define FIRST_BUCKETS 64u
+/* So many forgotten: their memory goes back to the system. */
+#define TRIM_EVERY (1u << 16)
 
 static uint64_t mix(uint64_t x)
 {
@@ -294,6 +298,8 @@ static struct inode *unref_one(struct vex_fs *fs, struct inode *i, uint64_t n)
 	free(i->name);
 	free(i);
 	atomic_fetch_sub(&fs->inodes, 1);
+	if (atomic_fetch_add(&fs->forgotten, 1) % TRIM_EVERY == TRIM_EVERY - 1)
+		malloc_trim(0);
 	return parent;
 }
 
