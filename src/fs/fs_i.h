@@ -67,9 +67,8 @@ struct inode {
 	_Atomic uint64_t refs;
 	_Atomic uint64_t node;    /* engine's memory: vex_obj.node */
 	_Atomic int64_t ctime_ns; /* of the last open: same now, pages may stay */
-	_Atomic uint32_t
-	    capless;         /* no security.capability, seen at: wire_ms; 0: unknown */
-	_Atomic bool sxid;   /* seen with setuid or setgid */
+	_Atomic uint32_t capless; /* no security.capability, seen at, ms; 0: unknown */
+	_Atomic bool sxid;        /* seen with setuid or setgid */
 	_Atomic bool mapped; /* the backing file may be mapped to write, by the kernel */
 	_Atomic uint32_t backing; /* shard to write: pass-through id; 0: plain */
 	_Atomic uint32_t nrdwr;   /* shard to write: handles that may map it to write */
@@ -149,7 +148,7 @@ struct vex_fs {
 	uint64_t id_key[2];
 	_Atomic uint64_t inodes;
 	_Atomic uint32_t forgotten; /* since the start */
-	pthread_mutex_t poll_lock; /* leaf: pollhandles of control files */
+	pthread_mutex_t poll_lock;  /* leaf: pollhandles of control files */
 	pthread_mutex_t handles_lock;
 	struct handle *open; /* list */
 	uint64_t nopen;

@@ -17,7 +17,6 @@
 
 #include <malloc.h>
 
-#include <time.h>
 
 #define FIRST_BUCKETS 64u
 /* So many forgotten: their memory goes back to the system. */
@@ -450,57 +449,6 @@ uint32_t inode_io_end(struct vex_fs *fs, struct inode *i, bool rdwr)
 	if (rdwr)
 		atomic_fetch_sub(&i->nrdwr, 1);
 	return --i->nio ? 0 : atomic_exchange(&i->backing, 0);
-}
-
-void inode_seen(struct inode *i, const struct stat *st)
-{
-	bool sxid = st->st_mode & (S_ISUID | S_ISGID) && S_ISREG(st->st_mode);
-
-	if (atomic_load_explicit(&i->sxid, memory_order_relaxed) != sxid)
-		atomic_store(&i->sxid, sxid);
-}
-
-/* ---- file capabilities ---------------------------------------------------------- */
-
-/* Milliseconds, never 0; they come round in 49 days. */
-static uint32_t clock_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	return (uint32_t)(t.tv_sec * 1000 + t.tv_nsec / 1000000) | 1;
-}
-
-void inode_capless(struct inode *i)
-{
-	atomic_store_explicit(&i->capless, clock_ms(), memory_order_relaxed);
-}
-
-void inode_maybe_capable(struct inode *i)
-{
-	atomic_store_explicit(&i->capless, 0, memory_order_relaxed);
-}
-
-bool inode_is_capless(const struct inode *i)
-{
-	uint32_t at = atomic_load_explicit(&i->capless, memory_order_relaxed);
-
-	return at && clock_ms() - at < (uint32_t)(KEEP_SECONDS * 1000);
-}
-
-/* ---- attributes ----------------------------------------------------------------- */
-
-/*
- * What passes us by, the attributes the kernel remembers of ours do not follow: setuid
- * that a write takes away on the backing file, times moved by a store through a mapping.
- * (Its own write(2) the kernel takes into account.)
- */
-double inode_attr_keep(const struct inode *i)
-{
-	if (atomic_load_explicit(&i->backing, memory_order_relaxed) &&
-	    (atomic_load(&i->sxid) || atomic_load(&i->nrdwr)))
-		return 0;
-	return KEEP_SECONDS;
 }
 
 void inode_fh(const struct inode *i, struct vex_fh *fh)
