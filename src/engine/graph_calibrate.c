@@ -54,7 +54,8 @@ static vex_err find_truth(struct trial *t)
 
 		if (!err) {
 			h = vex_topk_sorted(topk[i], &t->found[i]);
-			memcpy(t->truth + i * K, h, t->found[i] * sizeof(*h));
+			if (t->found[i])
+				memcpy(t->truth + i * K, h, t->found[i] * sizeof(*h));
 		}
 		vex_topk_free(topk[i]);
 	}
