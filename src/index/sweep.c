@@ -59,17 +59,35 @@ static void add_from(struct sweep *s, uint32_t of, uint32_t level)
 	}
 }
 
+static bool chosen(const struct sweep *s, uint32_t id, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (s->c->chosen[i] == id)
+			return true;
+	return false;
+}
+
+/* A row keeps as many links as it had: the nearest of those passed over. Without, rows
+ * grow thinner with each sweep, for what is inserted later links to few of the old. */
+static uint32_t fill_up(struct sweep *s, uint32_t n, uint32_t want)
+{
+	for (uint32_t i = 0; i < s->n && n < want; i++)
+		if (!chosen(s, s->id[i], n))
+			s->c->chosen[n++] = s->id[i];
+	return n;
+}
+
 static void mend(struct sweep *s, uint32_t node, uint32_t level)
 {
 	struct vex_hnsw *h = s->h;
 	struct vex_code_query q;
-	uint32_t room, n;
+	uint32_t room, n, had = 0;
 	_Atomic uint32_t *row = links_of(h, node, level, &room);
 
 	s->n = 0;
 	s->c->seen[node >> 6] |= 1ull << (node & 63);
 	add_from(s, node, level);
-	for (uint32_t i = 0; i < room && row[i] != NONE; i++)
+	for (uint32_t i = 0; i < room && row[i] != NONE; i++, had++)
 		if (is_gone(h, row[i]))
 			add_from(s, row[i], level);
 	s->c->seen[node >> 6] = 0;
@@ -80,6 +98,7 @@ static void mend(struct sweep *s, uint32_t node, uint32_t level)
 	q.distances(&q, h->codes.base, h->stride, s->id, s->n, s->dist);
 	sort_by_distance(s->id, s->dist, s->n);
 	n = select_neighbours(h, s->c, s->id, s->dist, s->n, room);
+	n = fill_up(s, n, had);
 	pthread_spin_lock(lock_of(h, node));
 	set_links(h, node, level, s->c->chosen, n);
 	pthread_spin_unlock(lock_of(h, node));

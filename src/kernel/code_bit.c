@@ -98,8 +98,11 @@ static void query(enum vex_metric metric, const float *v, uint32_t dim, void *ro
 	int8_t *codes = room;
 	double inv;
 
-	for (uint32_t i = 0; i < dim; i++)
-		most = fmax(most, fabs((double)v[i] - mean));
+	for (uint32_t i = 0; i < dim; i++) {
+		double size = fabs((double)v[i] - mean);
+
+		most = size > most ? size : most;
+	}
 	inv = most > 0 ? 127 / most : 0;
 	if (!isfinite(inv))
 		inv = most = 0;

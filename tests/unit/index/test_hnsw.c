@@ -369,8 +369,8 @@ Test(hnsw, churn_keeps_recall)
 	unsigned seed = 44;
 	struct field f, fresh;
 	uint32_t n = 4000 / SCALE;
-	struct vex_hnsw_query p = { .k = 10, .ef = 60, .widen = -1 };
-	double churned, built;
+	struct vex_hnsw_query p = { .k = 10, .ef = 14, .widen = -1, .rerank = 40 };
+	double churned = 0, built = 0;
 
 	field_init(&f, VEX_COSINE, 24, 2 * n, 12);
 	for (uint32_t i = 0; i < n; i++) {
@@ -394,10 +394,13 @@ Test(hnsw, churn_keeps_recall)
 	for (uint32_t i = 0; i < 2 * n; i++)
 		if (f.live[i / 64] >> (i % 64) & 1)
 			put(&fresh, i);
-	churned = recall(&f, 12, &p);
-	built = recall(&fresh, 12, &p);
+	/* 1,000 queries: of one graph, other ones make a difference of 0.3 points. */
+	for (unsigned i = 0; i < 10; i++) {
+		churned += recall(&f, 12 + i, &p) / 10;
+		built += recall(&fresh, 12 + i, &p) / 10;
+	}
 	cr_log_info("seed 44: recall after churn %.4f, built anew %.4f", churned, built);
-	cr_assert_gt(churned, built - 0.015, "after churn %.4f, built anew %.4f", churned,
+	cr_assert_gt(churned, built - 0.005, "after churn %.4f, built anew %.4f", churned,
 		     built);
 	field_free(&f);
 	field_free(&fresh);
