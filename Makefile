@@ -216,6 +216,18 @@ bench-index: all $(BENCHES) $(INDEX_BENCHES) $(ENGINE_BENCHES)
 bench-fs: all $(B)/tests/bench/files
 	scripts/bench-fs $(B)
 
+# The store's own program (it needs more than the contract).
+$(B)/tests/bench/store/fill.o: tests/bench/store/fill.c $(B)/doors/store/.made
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  CC' $<)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(TEST_CFLAGS) -I$(B)/doors/store -MMD -MP -c $< -o $@
+$(B)/tests/bench/store/fill: $(B)/tests/bench/store/fill.o $(foreach r,$(LINK_store),$(call lib_of,$(r)))
+	$(if $(V),,@echo '  LD' $@)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+.PHONY: bench-store
+bench-store: all $(BENCHES) $(B)/tests/bench/store/fill
+	scripts/bench-store $(B)
+
 install: all
 	install -D -m 755 $(B)/vexfs $(DESTDIR)$(PREFIX)/bin/vexfs
 	install -D -m 755 $(B)/vexctl $(DESTDIR)$(PREFIX)/bin/vexctl
