@@ -74,6 +74,7 @@ help:
 	@echo 'make [SAN=address,undefined|thread]   build/vexfs build/vexctl'
 	@echo 'make check        unit and mounted tests (Criterion), one summary line'
 	@echo 'make bench        measurements of the README'
+	@echo 'make bench-store  attaching, importing, mounting a large store'
 	@echo 'make bench-types  scans of each element type; whether rows compress'
 	@echo 'make bench-index  search by graph against hnswlib (npm, g++)'
 	@echo 'make bench-fs     the mount against the filesystem below (root)'

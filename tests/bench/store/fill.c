@@ -38,13 +38,13 @@ static void one_file(struct batch *b, struct vex_store *s, unsigned i, uint64_t 
 	node->fh.len = 8;
 	node->fh.type = 1;
 	memcpy(node->fh.bytes, &node->ino, 4);
-	memcpy(node->mark, &(uint64_t[2]){ vex_sum64(1, &n, 8), vex_sum64(2, &n, 8) }, 16);
+	memcpy(node->mark, &(uint64_t[2]){ vex_sum64(1, &n, 8), vex_sum64(2, &n, 8) },
+	       16);
 	memcpy(node->fh.bytes + 4, node->mark, 4);
 	b->c[3 * i] = (struct vex_change){ .kind = VEX_NODE_NEW, .node_in = node };
-	b->c[3 * i + 1] = (struct vex_change){ .kind = VEX_NAME_ADD,
-					       .node = node->id,
-					       .parent = 1,
-					       .name = b->name[i] };
+	b->c[3 * i + 1] = (struct vex_change){
+		.kind = VEX_NAME_ADD, .node = node->id, .parent = 1, .name = b->name[i]
+	};
 	b->c[3 * i + 1].name_len = (uint32_t)snprintf(b->name[i], sizeof(b->name[i]),
 						      "%07llu", (unsigned long long)n);
 	snprintf(b->path[i], sizeof(b->path[i]), "words/%s", b->name[i]);

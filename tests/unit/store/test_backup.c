@@ -84,7 +84,8 @@ static void holds_there(unsigned n, uint64_t plus)
 	cr_expect(!*to.problem.text, "%s", to.problem.text);
 	sp = get_space(&to, "a");
 	for (unsigned i = 0; i < n; i++)
-		cr_expect_eq(holds(&to, sp, node[i], "", i + plus, i % 3 + 1), 0, "%u", i);
+		cr_expect_eq(holds(&to, sp, node[i], "", i + plus, i % 3 + 1), 0, "%u",
+			     i);
 	vex_space_unref(sp);
 	fix_close(&to);
 }
