@@ -418,16 +418,23 @@ vex_err attrs_new(struct vex_engine *e, struct attrs **out)
 	return err;
 }
 
-void attrs_free(struct attrs *a)
+void attrs_stop(struct attrs *a)
 {
-	if (!a)
+	if (!a || !a->started)
 		return;
 	pthread_mutex_lock(&a->list);
 	a->ending = true;
 	pthread_cond_signal(&a->wake);
 	pthread_mutex_unlock(&a->list);
-	if (a->started)
-		pthread_join(a->thread, NULL);
+	pthread_join(a->thread, NULL);
+	a->started = false;
+}
+
+void attrs_free(struct attrs *a)
+{
+	if (!a)
+		return;
+	attrs_stop(a);
 	clear(a);
 	cands_cache_free(a->cands);
 	free(a->t.ring);

@@ -222,8 +222,11 @@ void vex_engine_closing(struct vex_engine *e)
 
 void vex_engine_close(struct vex_engine *e)
 {
+	struct attrs *attrs;
+
 	if (!e)
 		return;
+	attrs = e->attrs;
 	vex_crossing_hook(NULL, NULL);
 	if (e->store && e->pool)
 		late_try(e);
@@ -232,12 +235,13 @@ void vex_engine_close(struct vex_engine *e)
 		vex_pool_free(e->scans);
 	if (e->pool)
 		vex_pool_free(e->pool);
-	attrs_free(e->attrs);
+	attrs_stop(attrs);
 	e->attrs = NULL;
 	vex_pool_free(e->words);
 	graphs_free(e->graphs);
 	if (e->store)
 		vex_store_close(e->store);
+	attrs_free(attrs);
 	dircache_free(e->dircache);
 	knowledge_free(e->known);
 	if (e->vecerrs)

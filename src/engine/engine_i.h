@@ -300,6 +300,8 @@ void engine_changed(void *arg);
 
 struct attrs;
 vex_err attrs_new(struct vex_engine *e, struct attrs **out) VEX_CHECKED;
+/* Ends its thread, which uses the store; the store's writer goes on telling it. */
+void attrs_stop(struct attrs *a);
 void attrs_free(struct attrs *a);
 /* The file of the node may have other attributes, or another name, than before. */
 void attrs_touch(struct vex_engine *e, uint64_t node);

@@ -81,13 +81,13 @@ struct inode {
 	uint32_t fd_users;
 	uint64_t fd_since; /* fdcache.opened when fd was opened */
 	bool pinned;       /* cannot be reopened: keeps fd */
-	/* shard: */
+	/* shard; not in one word with `pinned`: gcc reads neighbouring flags at once */
+	uint32_t nopen;  /* open handles */
+	uint32_t nio;    /* of these, of content: backing is decided while above 0 */
 	bool nameless;   /* its last name is gone: no longer found */
 	bool unnamed;    /* O_TMPFILE: it has no name yet */
 	bool as_root;    /* backing: see struct inode_io */
 	uint8_t kind;    /* enum inode_kind */
-	uint32_t nopen;  /* open handles */
-	uint32_t nio;    /* of these, of content: backing is decided while above 0 */
 	uint32_t gen;    /* of ids that are addresses: these come back, this does not */
 	uint16_t type;   /* S_IFMT bits */
 	uint8_t packing; /* enum packing; where not NONE the handle is in the id */
