@@ -36,7 +36,7 @@ struct printer {
 	bool begun;
 	/* for --explain, of all calls together: */
 	char plan[16];
-	uint64_t rows, distances, nanoseconds;
+	uint64_t rows, candidates, distances, nanoseconds;
 	struct buf line;
 };
 

@@ -156,6 +156,7 @@ void printer_cost(struct printer *p, const struct vexfs_search *head)
 	snprintf(p->plan, sizeof(p->plan), "%.*s", (int)sizeof(head->plan) - 1,
 		 head->plan);
 	p->rows = head->rows;
+	p->candidates = head->candidates;
 	p->distances += head->distances;
 	p->nanoseconds += head->nanoseconds;
 }
@@ -164,9 +165,11 @@ void printer_cost(struct printer *p, const struct vexfs_search *head)
 static void explain(const struct printer *p)
 {
 	fflush(stdout);
-	fprintf(stderr, "plan: %s\nrows: %llu\ndistances: %llu\nnanoseconds: %llu\n",
-		p->plan, (unsigned long long)p->rows, (unsigned long long)p->distances,
-		(unsigned long long)p->nanoseconds);
+	fprintf(stderr,
+		"plan: %s\nrows: %llu\ncandidates: %llu\ndistances: %llu\nnanoseconds: "
+		"%llu\n",
+		p->plan, (unsigned long long)p->rows, (unsigned long long)p->candidates,
+		(unsigned long long)p->distances, (unsigned long long)p->nanoseconds);
 }
 
 void printer_end(struct printer *p)

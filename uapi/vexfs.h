@@ -146,7 +146,10 @@ struct vexfs_search {
 	/* in again: */
 	uint32_t unlike_len;
 	float beta; /* of UNLIKE: 0 for the default, 0.5; at most 100 */
-	uint64_t reserved2[7];
+	uint64_t reserved2[2];
+	uint64_t candidates; /* out: rows that filter, directory and rights left to be
+			      * compared; `rows` where none was; 0 as rows */
+	uint64_t reserved3[4];
 	uint8_t data[VEXFS_SEARCH_DATA];
 };
 VEXFS_ASSERT(sizeof(struct vexfs_search) == VEXFS_SEARCH_HEAD + VEXFS_SEARCH_DATA);
@@ -156,6 +159,7 @@ VEXFS_ASSERT(offsetof(struct vexfs_search, out_flags) == 112);
 VEXFS_ASSERT(offsetof(struct vexfs_search, total) == 128);
 VEXFS_ASSERT(offsetof(struct vexfs_search, plan) == 168);
 VEXFS_ASSERT(offsetof(struct vexfs_search, unlike_len) == 192);
+VEXFS_ASSERT(offsetof(struct vexfs_search, candidates) == 216);
 VEXFS_ASSERT(offsetof(struct vexfs_search, data) == VEXFS_SEARCH_HEAD);
 
 enum { VEXFS_HIT_STALE = 1u << 0 };

@@ -389,8 +389,9 @@ struct vex_result {
 	uint32_t dim;
 	bool truncated; /* a range search met VEX_K_MAX */
 	uint64_t lsn;   /* last change it has seen */
-	uint64_t rows, distances, nanoseconds;
-	const char *plan;    /* "exact" */
+	uint64_t rows, candidates; /* of the space; of these, that may be hits */
+	uint64_t distances, nanoseconds;
+	const char *plan; /* exact, graph, or one of them among candidates */
 	struct vex_buf text; /* private: paths and keys */
 };
 

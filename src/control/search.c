@@ -38,6 +38,8 @@ static vex_err check_flags(struct call *c, const struct vexfs_search *h)
 	err = call_reserved(c, h->reserved1);
 	if (!err)
 		err = call_reserved(c, h->reserved2);
+	if (!err)
+		err = call_reserved(c, h->reserved3);
 	if (err)
 		return err;
 	if (has(h, VEXFS_SEARCH_STAGED) && has(h, VEXFS_SEARCH_LIKE))
@@ -194,6 +196,7 @@ static void describe(struct call *c, struct vexfs_search *h, const struct vex_re
 	h->total = r->n;
 	h->lsn = r->lsn;
 	h->rows = totals ? r->rows : 0;
+	h->candidates = totals ? r->candidates : 0;
 	h->distances = totals ? r->distances : 0;
 	h->nanoseconds = r->nanoseconds;
 	memset(h->plan, 0, sizeof(h->plan));

@@ -20,8 +20,6 @@
  * change was acknowledged finds it in the table or in the list; then `table`; `list` is a
  * leaf. None is taken with a lock of store's held but `list`, by the writer thread.
  */
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include "attrs_i.h"
 
 #define DIRTY_MAX ((size_t)1 << 20)
@@ -310,7 +308,6 @@ static void *run(void *arg)
 {
 	struct attrs *a = arg;
 
-	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
 	pthread_mutex_lock(&a->list);
 	while (!a->ending) {
 		if (!a->kicked) {

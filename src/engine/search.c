@@ -201,6 +201,7 @@ static void finish(struct search *s, uint64_t start)
 	res->dim = s->spec.dim;
 	res->lsn = s->view.lsn;
 	res->rows = s->view.live_rows;
+	res->candidates = s->only ? s->nonly : s->view.live_rows;
 	res->distances = s->stats.distances;
 	res->nanoseconds = vex_now_mono() - start;
 	res->plan = s->plan;

@@ -111,11 +111,11 @@ done
 # ---- --explain -----------------------------------------------------------------------------------
 exits "--explain" 0 vexctl search --space m --vector "$query" --exact --explain
 equal "hits on stdout" 10 "$(wc -l <"$T/out")"
-equal "what it cost on stderr" 'plan: exact rows: 3000 distances: N nanoseconds: N' \
+equal "what it cost on stderr" 'plan: exact rows: 3000 candidates: 3000 distances: N nanoseconds: N' \
 	"$(sed 's/^\(distances\|nanoseconds\): [1-9][0-9]*$/\1: N/' "$T/err" | xargs)"
 exits "--explain of nothing found" 1 vexctl search --space m --vector "$query" --explain \
 	--where 'size > 1'
-equal "all the same" 4 "$(wc -l <"$T/err")"
+equal "all the same" 5 "$(wc -l <"$T/err")"
 exits "--explain --json" 0 vexctl search --space m --vector "$query" --explain --json
 check "JSON alone on stdout" python3 -c 'import json,sys; json.load(open(sys.argv[1]))' "$T/out"
 
@@ -133,7 +133,7 @@ if [ "$(id -u)" = 0 ] && vex_stop && chmod 755 "$T" "$STORE"; then
 	equal "not even NOT" 'a.txt d/b.md d/a.txt d' \
 		"$(as_other search --space l --vector 0,0 -l --where "NOT name = 'x'" | xargs)"
 	as_other search --space l --vector 0,0 --explain >"$T/out" 2>"$T/err"
-	equal "no totals for others" 'rows: 0 distances: 0' \
-		"$(grep -E '^(rows|distances):' "$T/err" | xargs)"
+	equal "no totals for others" 'rows: 0 candidates: 0 distances: 0' \
+		"$(grep -E '^(rows|candidates|distances):' "$T/err" | xargs)"
 fi
 finish

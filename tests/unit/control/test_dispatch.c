@@ -182,6 +182,7 @@ Test(control_dispatch, reserved_fields_must_be_zero)
 	RESERVED(VEXFS_IOC_DELETE, it, reserved);
 	RESERVED(VEXFS_IOC_SEARCH, se, reserved1);
 	RESERVED(VEXFS_IOC_SEARCH, se, reserved2);
+	RESERVED(VEXFS_IOC_SEARCH, se, reserved3);
 }
 
 Test(control_dispatch, a_read_only_descriptor_changes_nothing)

@@ -427,7 +427,7 @@ Test(control_search, bad_where)
 	REFUSED(-EINVAL, set_where(s, 8, big));
 	cr_expect(strstr(last_error(S, NULL, NULL), "at offset 4096") != NULL, "%s",
 		  last_error(S, NULL, NULL));
-	REFUSED(-EINVAL, s->reserved2[6] = 1);
+	REFUSED(-EINVAL, s->reserved3[3] = 1);
 }
 
 Test(control_search, mmr)
