@@ -5,6 +5,8 @@
 
 #include "options.h"
 
+int cmd_rebuild(struct invocation *in);
+int cmd_recall(struct invocation *in);
 int cmd_search(struct invocation *in);
 int cmd_attach(struct invocation *in);
 int cmd_detach(struct invocation *in);

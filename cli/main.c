@@ -23,6 +23,8 @@ static const struct command {
 	{ "get", cmd_get },
 	{ "health", cmd_health },
 	{ "import", cmd_import },
+	{ "rebuild", cmd_rebuild },
+	{ "recall", cmd_recall },
 	{ "restore", cmd_restore },
 	{ "search", cmd_search },
 	{ "space", cmd_space },
@@ -46,6 +48,8 @@ static const char help[] =
     "  export   write the vectors of a space to a file\n"
     "  space    create, list, show, set, drop: the sets of vectors\n"
     "  txn      apply many puts and deletes in one step, or none\n"
+    "  recall   measure what share of the true hits an index finds\n"
+    "  rebuild  make an index anew\n"
     "  status   what the mount says of itself\n"
     "  config   read and set what may change while mounted\n"
     "  events   what happened to files with vectors: once, or following\n"

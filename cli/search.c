@@ -34,6 +34,7 @@ static const char help[] =
     "                       (diverse) to 1 (near)\n"
     "  --exact              compare with every row, use no index\n"
     "  --ef N               effort of the index\n"
+    "  --recall R           the share of the true hits it is to find, 0 to 1\n"
     "  --explain            say on stderr what the search has cost\n"
     "\n"
     "Prints DISTANCE, tab, PATH, nearest first; tab, KEY, tab, ROW follow where there is "
@@ -81,6 +82,10 @@ static int check(struct search *s, const struct invocation *in)
 		return cli_error("--beta is for --unlike");
 	if (s->beta_given && !(s->beta > 0 && s->beta <= 100))
 		return cli_error("--beta: not above 0 and at most 100");
+	if (s->recall_given && !(s->recall > 0 && s->recall <= 1))
+		return cli_error("--recall: not above 0 and at most 1");
+	if (s->recall_given + s->ef_given + s->exact > 1)
+		return cli_error("--recall, --ef and --exact exclude each other");
 	s->range = !s->k_given && (s->max_given || s->min_given);
 	if (!s->k_given)
 		s->k = 10;
@@ -173,6 +178,7 @@ int cmd_search(struct invocation *in)
 		{ "under", 0, OPT_TEXT, &s.under, 0, NULL },
 		{ "where", 0, OPT_TEXT, &s.where, 0, NULL },
 		{ "ef", 0, OPT_COUNT, &s.ef, 1, &s.ef_given },
+		{ "recall", 0, OPT_NUMBER, &s.recall, 0, &s.recall_given },
 		{ "exact", 0, OPT_FLAG, &s.exact, 0, NULL },
 		{ "max-distance", 0, OPT_NUMBER, &s.max_distance, 0, &s.max_given },
 		{ "min-similarity", 0, OPT_NUMBER, &s.min_similarity, 0, &s.min_given },

@@ -14,8 +14,8 @@ struct search {
 	/* options */
 	const char *space, *vector, *file, *like, *unlike, *under, *where;
 	uint32_t k, per_file, ef, offset;
-	float max_distance, min_similarity, mmr, beta;
-	bool k_given, per_file_given, ef_given;
+	float max_distance, min_similarity, mmr, beta, recall;
+	bool k_given, per_file_given, ef_given, recall_given;
 	bool max_given, min_given, mmr_given, beta_given;
 	bool exact, fresh, explain, paths, nul, json, jsonl;
 	/* what they come to */

@@ -21,6 +21,7 @@ static uint32_t flags_of(const struct search *o, bool staged)
 	flags |= o->range ? VEXFS_SEARCH_RANGE : 0;
 	flags |= o->fresh ? VEXFS_SEARCH_FRESH : 0;
 	flags |= o->mmr_given ? VEXFS_SEARCH_MMR : 0;
+	flags |= o->recall_given ? VEXFS_SEARCH_RECALL : 0;
 	flags |= o->per_file_given && !o->per_file ? VEXFS_SEARCH_ALL_ROWS : 0;
 	/* With both, the similarity goes: the daemon knows whether it means anything. */
 	if (o->min_given)
@@ -61,6 +62,7 @@ static int prepare(struct session *s, const struct search *o, uint32_t first, ui
 	c->dim = o->like ? 0 : (uint32_t)o->queries.cols;
 	c->per_file = o->per_file;
 	c->ef = o->ef;
+	c->recall = o->recall;
 	c->mmr = o->mmr;
 	c->beta = o->beta;
 	c->max_distance = o->min_given ? o->min_similarity : o->max_distance;

@@ -14,6 +14,7 @@ static const char help[] =
     "usage: vexctl space create S --dim N [--metric M] [--type T] [--index I]\n"
     "                    [--scale X] [--m N] [--ef-construction N] [--ef-search N]\n"
     "                    [--quant Q]\n"
+    "                    [--recall R]\n"
     "       vexctl space list [--script]\n"
     "       vexctl space show S\n"
     "       vexctl space set S KEY=VALUE...\n"
@@ -30,7 +31,9 @@ static const char help[] =
     "of\n"
     "             hits is by the exact distances whatever it is\n"
     "  --script   the commands that make the spaces again\n"
-    "  set        m, ef_construction, quant (for the next graph), ef_search\n"
+    "  --recall   the share of the true hits that searches by the index are to find,\n"
+    "             default 0.98; 1: searches are exact\n"
+    "  set        m, ef_construction, quant (for the next graph), ef_search, recall\n"
     "\n"
     "list prints name, dimension, metric, type, index and rows; rows are '-' for who is\n"
     "neither root nor the owner of the mount. drop removes the space and every "
@@ -102,6 +105,7 @@ int space_create(struct invocation *in)
 	struct vexfs_space space = { 0 };
 	const char *metric = NULL, *type = "f32", *index = "hnsw", *scale = NULL,
 		   *quant = "default";
+	bool recall = false;
 	const struct opt opts[] = {
 		{ "dim", 0, OPT_COUNT, &space.dim, 1, NULL },
 		{ "metric", 0, OPT_TEXT, &metric, 0, NULL },
@@ -112,6 +116,7 @@ int space_create(struct invocation *in)
 		{ "m", 0, OPT_COUNT, &space.m, 1, NULL },
 		{ "ef-construction", 0, OPT_COUNT, &space.ef_construction, 1, NULL },
 		{ "ef-search", 0, OPT_COUNT, &space.ef_search, 1, NULL },
+		{ "recall", 0, OPT_NUMBER, &space.recall, 0, &recall },
 		{ 0 },
 	};
 	int code = options_parse(in, opts, help);
@@ -121,6 +126,8 @@ int space_create(struct invocation *in)
 		return code;
 	if (!space.dim)
 		return cli_error("needs --dim N");
+	if (recall && !(space.recall > 0 && space.recall <= 1))
+		return cli_error("--recall: not above 0 and at most 1");
 	err = space_number(WORD_TYPE, type, &space.type);
 	if (!metric)
 		metric = space.type == VEXFS_BIT ? "hamming" : "cosine";
@@ -139,6 +146,14 @@ int space_create(struct invocation *in)
 	snprintf(space.name, sizeof(space.name), "%s", in->args[0]);
 	err = session_call(&s, VEXFS_IOC_SPACE_CREATE, &space);
 	return err ? session_error(&s, err, space.name) : CLI_OK;
+}
+
+static int assign_recall(struct vexfs_space *space, const char *text)
+{
+	if (!parse_number(text, &space->recall) || space->recall < 0 || space->recall > 1)
+		return cli_error("recall: not a number from 0 to 1: '%s'", text);
+	space->mask |= VEXFS_SPACE_RECALL;
+	return 0;
 }
 
 /* One KEY=VALUE into the struct and its mask. */
@@ -169,7 +184,9 @@ static int assign(struct vexfs_space *space, const char *pair)
 		space->mask |= keys[i].bit;
 		return 0;
 	}
-	return cli_error("'%s': one of m=N, ef_construction=N, ef_search=N, quant=Q",
+	if (!strncmp(pair, "recall=", 7))
+		return assign_recall(space, pair + 7);
+	return cli_error("'%s': one of m=N, ef_construction=N, ef_search=N, quant=Q, recall=R",
 			 pair);
 }
 

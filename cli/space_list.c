@@ -13,6 +13,8 @@ static const char help[] =
     "--script, the commands that make them again. show prints KEY: VALUE lines. Counts\n"
     "('-' in list) are for root and the owner of the mount.\n";
 
+#define RECALL_DEFAULT 0.98 /* as vexfs.h says of `recall` */
+
 /* May the caller see totals of the whole store? */
 static bool sees_totals(struct session *s)
 {
@@ -50,6 +52,8 @@ static void print_script(const struct vexfs_space *s)
 		printf(" --ef-search %u", s->ef_search);
 	if (s->quant)
 		printf(" --quant %s", space_word(WORD_QUANT, s->quant));
+	if (s->recall > 0)
+		printf(" --recall %.7g", (double)s->recall);
 	putchar('\n');
 }
 
@@ -111,6 +115,17 @@ int space_list(struct invocation *in)
 	return each(&s, script, !script && sees_totals(&s));
 }
 
+/* Of the index: what it reaches, and how far it is. */
+static void print_index(const struct vexfs_space *s)
+{
+	printf("index_builds: %u\n", s->index_builds);
+	if (s->index_recall > 0)
+		printf("index_recall: %.4f\n", (double)s->index_recall);
+	if (s->progress || s->index_state == VEXFS_STATE_BUILDING)
+		printf("index_progress: %.1f%%\nindex_seconds_left: %u\n",
+		       s->progress / 10.0, s->seconds_left);
+}
+
 static void print_totals(const struct vexfs_space *s)
 {
 	const struct {
@@ -128,12 +143,13 @@ static void print_totals(const struct vexfs_space *s)
 
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
 		printf("%s: %" PRIu64 "\n", lines[i].key, lines[i].value);
+	print_index(s);
 }
 
 int space_show(struct invocation *in)
 {
 	static const char *const states[] = { "exact", "building (exact)", "ready",
-					      "failed (exact)" };
+					      "failed (exact)", "ready, poor recall" };
 	static const struct opt none[] = { { 0 } };
 	AUTO_SESSION struct session s = SESSION_INIT;
 	struct vexfs_space space;
@@ -158,6 +174,7 @@ int space_show(struct invocation *in)
 	printf("m: %u\nef_construction: %u\nef_search: %u\n", space.m,
 	       space.ef_construction, space.ef_search);
 	printf("quant: %s\n", space_word(WORD_QUANT, space.quant));
+	printf("recall: %.4g\n", space.recall > 0 ? (double)space.recall : RECALL_DEFAULT);
 	if (sees_totals(&s))
 		print_totals(&space);
 	return CLI_OK;

@@ -98,8 +98,9 @@ enum {
 	VEXFS_SEARCH_MMR = 1u << 8, /* mmr holds: hits apart from each other, in the order
 				     * they are chosen; k + offset at most 1024 */
 	VEXFS_SEARCH_UNLIKE = 1u << 9, /* away from the file named in data, by beta */
+	VEXFS_SEARCH_RECALL = 1u << 10, /* recall holds; ef must be 0 */
 };
-#define VEXFS_SEARCH_FLAGS 0x3ffu
+#define VEXFS_SEARCH_FLAGS 0x7ffu
 
 enum {
 	VEXFS_RESULT_TRUNCATED = 1u << 0, /* a range search met k_max: go on at offset */
@@ -142,8 +143,10 @@ struct vexfs_search {
 	uint64_t distances; /* computed; 0 as rows */
 	uint64_t nanoseconds;
 	char plan[16];
-	uint64_t reserved1[1];
 	/* in again: */
+	float recall; /* of RECALL: the share of the true hits an index is to find, above 0
+		       * and at most 1: where none can, the search is exact */
+	uint32_t reserved1;
 	uint32_t unlike_len;
 	float beta; /* of UNLIKE: 0 for the default, 0.5; at most 100 */
 	uint64_t reserved2[2];
@@ -246,6 +249,7 @@ enum vexfs_index_state {
 	VEXFS_STATE_BUILDING = 1,
 	VEXFS_STATE_READY = 2,
 	VEXFS_STATE_FAILED = 3, /* scans only: no memory for an index */
+	VEXFS_STATE_POOR = 4, /* searched, but it misses its recall: rebuild it */
 };
 
 /* Set in `mask` by VEXFS_IOC_SPACE_SET: what to change. */
@@ -253,6 +257,7 @@ enum {
 	VEXFS_SPACE_EF_SEARCH = 1u << 0,
 	VEXFS_SPACE_EF_CONSTRUCTION = 1u << 1,
 	VEXFS_SPACE_M = 1u << 2,
+	VEXFS_SPACE_RECALL = 1u << 3,
 	VEXFS_SPACE_QUANT = 1u << 4,
 };
 
@@ -260,7 +265,7 @@ enum {
  * CREATE (admin) reads name and dim .. ef_search and gives the whole struct back; GET
  * and DROP (admin) read the name alone; SET (admin) the name, mask and what mask
  * names. Admin: root or the owner of the mount, EPERM for others. This struct is an
- * element of vexfs_space_list: it grows into `reserved` alone.
+ * element of vexfs_space_list: it grows into what is reserved alone.
  */
 struct vexfs_space {
 	uint32_t flags; /* 0 */
@@ -275,15 +280,19 @@ struct vexfs_space {
 	uint64_t pending;     /* rows the index has not taken in; searches see them */
 	uint64_t index_bytes; /* its memory */
 	uint32_t index_state; /* enum vexfs_index_state, for everybody */
-	uint32_t reserved0;
+	uint32_t index_builds; /* times the index was made anew since the mount */
 	uint32_t quant; /* enum vexfs_quant; CREATE reads it */
+	float recall;   /* the recall@10 an index is to reach, 0 .. 1 (then searches are
+			 * exact); 0: the default, 0.98. CREATE reads it */
+	uint32_t progress;     /* out: of rows being taken in, per mille; 0: none are */
+	uint32_t seconds_left; /* out: of that, as it goes now */
+	double scale;          /* of i8 and i16; 0: none. CREATE reads it */
+	float index_recall;    /* out: recall@10 as the index last measured it; 0: not yet */
 	uint32_t reserved1;
-	uint64_t reserved[1];
-	double scale; /* of i8 and i16; 0: none. CREATE reads it */
-	uint64_t reserved3[1];
 };
 VEXFS_ASSERT(sizeof(struct vexfs_space) == 200);
 VEXFS_ASSERT(offsetof(struct vexfs_space, quant) == 168);
+VEXFS_ASSERT(offsetof(struct vexfs_space, recall) == 172);
 VEXFS_ASSERT(offsetof(struct vexfs_space, scale) == 184);
 VEXFS_ASSERT(offsetof(struct vexfs_space, id) == 72);
 VEXFS_ASSERT(offsetof(struct vexfs_space, attachments) == 104);
@@ -451,6 +460,43 @@ struct VEXFS_IN_BYTES vexfs_piece {
 };
 VEXFS_ASSERT(sizeof(struct vexfs_piece) == 24);
 
+/* ---- indexes --------------------------------------------------------------------- */
+
+/* Admin. The index of the space, or with no name of all spaces, is made anew in the
+ * background, while the old one serves; index_builds of vexfs_space grows when it is done.
+ * Spaces that have none, since they are small or flat, are passed over. */
+struct vexfs_rebuild {
+	uint32_t flags;  /* 0 */
+	uint32_t spaces; /* out: how many have begun */
+	char space[VEXFS_NAME_LEN];
+	uint64_t rows;    /* out: of these */
+	uint64_t bytes;   /* out: of memory the new indexes will take */
+	uint64_t seconds; /* out: of CPU, as far as known; 0: not known */
+	uint64_t reserved[4];
+};
+VEXFS_ASSERT(sizeof(struct vexfs_rebuild) == 128);
+VEXFS_ASSERT(offsetof(struct vexfs_rebuild, rows) == 72);
+
+#define VEXFS_RECALL_SAMPLE_MAX 256u
+/* Admin. recall@10 of the space's index against exact search: rows of the space are the
+ * queries, each searched for as if it were not in it. A larger sample is several calls
+ * with another `from` each. */
+struct vexfs_recall {
+	uint32_t flags;  /* 0 */
+	uint32_t sample; /* in: queries, 1 .. VEXFS_RECALL_SAMPLE_MAX; out: made */
+	char space[VEXFS_NAME_LEN];
+	uint64_t from; /* in: which rows are drawn: any number */
+	uint32_t ef;   /* in: as of a search; 0: as searches go by default */
+	float want;    /* in: measure searches that ask for this recall; 0: for none */
+	float recall;  /* out: 1 where the space is scanned */
+	float aim;     /* out: the space's own */
+	uint32_t graph; /* out: 1: by a graph; 0: by scans, which miss nothing */
+	uint32_t reserved0;
+	uint64_t reserved[4];
+};
+VEXFS_ASSERT(sizeof(struct vexfs_recall) == 136);
+VEXFS_ASSERT(offsetof(struct vexfs_recall, from) == 72);
+
 /* ---- the whole store ------------------------------------------------------------- */
 
 struct vexfs_sync {
@@ -581,7 +627,7 @@ VEXFS_ASSERT(offsetof(struct vexfs_config, live) == 424);
 #define VEXFS_IOC_ABORT VEXFS_IOC_(13, struct vexfs_txn)
 #define VEXFS_IOC_SYNC VEXFS_IOC_(14, struct vexfs_sync)
 #define VEXFS_IOC_CHECKPOINT VEXFS_IOC_(15, struct vexfs_checkpoint)
-/* 16: rebuild */
+#define VEXFS_IOC_REBUILD VEXFS_IOC_(16, struct vexfs_rebuild)
 #define VEXFS_IOC_STATUS VEXFS_IOC_(17, struct vexfs_status)
 #define VEXFS_IOC_STATS VEXFS_IOC_(18, struct vexfs_stats)
 #define VEXFS_IOC_CONFIG VEXFS_IOC_(19, struct vexfs_config)
@@ -589,6 +635,7 @@ VEXFS_ASSERT(offsetof(struct vexfs_config, live) == 424);
 #define VEXFS_IOC_LAST_ERROR VEXFS_IOC_(21, struct vexfs_last_error)
 #define VEXFS_IOC_COMPACT VEXFS_IOC_(22, struct vexfs_compact)
 #define VEXFS_IOC_BACKUP VEXFS_IOC_(23, struct vexfs_backup)
+#define VEXFS_IOC_RECALL VEXFS_IOC_(24, struct vexfs_recall)
 
 VEXFS_ASSERT(sizeof(struct vexfs_search) <= VEXFS_IOC_MAX);
 VEXFS_ASSERT(sizeof(struct vexfs_page) <= VEXFS_IOC_MAX);

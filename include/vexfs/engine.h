@@ -272,6 +272,8 @@ vex_err vex_engine_space_drop(struct vex_engine *e, const struct vex_cred *cred,
 /* Changes what differs from the present spec; -EINVAL for what is fixed. */
 vex_err vex_engine_space_set(struct vex_engine *e, const struct vex_cred *cred,
 			     const struct vex_space_spec *spec) VEX_CHECKED;
+/* Means: as its recall asks for. */
+#define VEX_EF_SEARCH_DEFAULT 64u
 /* Checks a spec, fills defaults (m 32 below 256 dimensions, else 16; ef_construction 200,
  * ef_search 64). */
 vex_err vex_space_spec_check(struct vex_space_spec *spec) VEX_CHECKED;
@@ -283,14 +285,45 @@ enum vex_index_state {
 	VEX_INDEX_BUILDING,
 	VEX_INDEX_READY,
 	VEX_INDEX_FAILED,
+	VEX_INDEX_POOR, /* searched, but short of its recall: to be rebuilt */
 };
 struct vex_index_info {
 	enum vex_index_state state;
+	float recall;          /* recall@10 as last measured; 0: not yet */
+	uint32_t builds;       /* times it was built anew while mounted */
+	uint32_t progress;     /* of rows being taken in, per mille; 0: none are */
+	uint32_t seconds_left; /* of that */
 	uint64_t nodes, pending, bytes; /* rows in the graph, not yet in it; its memory */
 	uint64_t lsn;                   /* the change it stands at */
 };
 void vex_engine_index_info(struct vex_engine *e, struct vex_space *sp,
 			   struct vex_index_info *out);
+
+struct vex_rebuild {
+	uint32_t spaces; /* whose graphs are built anew */
+	uint64_t rows, bytes; /* of these, and the memory all of it will take */
+	double cpu_seconds;   /* it will take: where `timed`, an extrapolation */
+	bool timed;
+};
+/* The graph of the space, or of all (name ""), is built anew in the background while the
+ * old one serves. Spaces without one are passed over. -EPERM, -ENODEV. */
+vex_err vex_engine_rebuild(struct vex_engine *e, const struct vex_cred *cred,
+			   const char *name, struct vex_rebuild *out) VEX_CHECKED;
+
+struct vex_recall {
+	uint32_t sample; /* queries wanted, 1 .. VEX_RECALL_SAMPLE_MAX */
+	uint64_t from;   /* which rows: another number, another sample */
+	uint32_t ef;     /* 0: as searches go by default */
+	float recall;    /* in: as vex_query; out: measured */
+	uint32_t queries; /* out: made */
+	bool graph;      /* out: false: the space is scanned, and recall 1 */
+	float aim;       /* out: the space's */
+};
+#define VEX_RECALL_SAMPLE_MAX 256u
+/* recall@10 of the space's index against exact search, with rows of the space as queries
+ * that are searched for as if they were not in it. -EPERM, -ENODEV, -EINVAL, -ENOMEM. */
+vex_err vex_engine_recall(struct vex_engine *e, const struct vex_cred *cred,
+			  const char *name, struct vex_recall *r) VEX_CHECKED;
 
 /* Work that waits, and that runs. */
 struct vex_engine_load {
@@ -363,6 +396,8 @@ struct vex_query {
 	uint32_t k, offset; /* k 0: all within max_distance */
 	uint32_t per_file;  /* rows kept of a file; 0: all */
 	uint32_t ef;        /* for an index; ignored by exact plans */
+	float recall;       /* of the true hits an index is to find, at least; 0: the
+			     * space's own aim. Where none can, the search is exact */
 	float max_distance; /* INFINITY: none */
 	bool exact, fresh;
 	bool mmr;           /* k hits apart from each other, in order of choice */

@@ -148,6 +148,10 @@ struct vex_hnsw_query {
 	float widen;     /* stop rule: candidates beyond (1 + widen) x the k-th end the
 			  * search; negative: as far as the ef-th nearest is on average */
 	uint32_t rerank; /* best by codes that are computed exactly; 0: ef */
+	/* The node to search as if it were not there, + 1; 0: none. With a row of the
+	 * graph as the query, the way a stranger would be searched for; the row itself
+	 * is found all the same where it is the entry. */
+	uint32_t absent;
 };
 /* Exact distances of the best found, into topk, through accept. */
 vex_err vex_hnsw_search(struct vex_hnsw *h, const struct vex_rows *rows,

@@ -44,6 +44,7 @@ struct vex_space_spec {
 	uint32_t dim;
 	uint32_t m, ef_construction, ef_search;
 	double scale; /* of i8 and i16; 0: none */
+	float recall; /* what its index is to reach; 0: the default */
 };
 
 struct vex_space_counts {

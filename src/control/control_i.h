@@ -189,6 +189,8 @@ vex_err ioc_last_error(struct call *c) VEX_CHECKED;   /* about.c */
 vex_err ioc_backup(struct call *c) VEX_CHECKED;       /* backup.c */
 vex_err ioc_checkpoint(struct call *c) VEX_CHECKED;   /* maintain.c */
 vex_err ioc_compact(struct call *c) VEX_CHECKED;      /* maintain.c */
+vex_err ioc_recall(struct call *c) VEX_CHECKED;       /* index.c */
+vex_err ioc_rebuild(struct call *c) VEX_CHECKED;      /* index.c */
 vex_err ioc_search(struct call *c) VEX_CHECKED;       /* search.c */
 vex_err ioc_next(struct call *c) VEX_CHECKED;         /* hits.c */
 vex_err ioc_space_create(struct call *c) VEX_CHECKED; /* space.c */

@@ -48,6 +48,8 @@ static const struct entry table[] = {
 	AT(VEXFS_IOC_SYNC) = { WHOLE(vexfs_sync), 0, ioc_sync },
 	AT(VEXFS_IOC_CHECKPOINT) = { WHOLE(vexfs_checkpoint), NEEDS_WRITE | NEEDS_ADMIN,
 				     ioc_checkpoint },
+	AT(VEXFS_IOC_REBUILD) = { WHOLE(vexfs_rebuild), NEEDS_WRITE | NEEDS_ADMIN,
+				  ioc_rebuild },
 	AT(VEXFS_IOC_STATUS) = { WHOLE(vexfs_status), NEEDS_ADMIN, ioc_status },
 	AT(VEXFS_IOC_STATS) = { UP_TO(vexfs_stats, ops), NEEDS_ADMIN, ioc_stats },
 	AT(VEXFS_IOC_CONFIG) = { WHOLE(vexfs_config), 0, ioc_config },
@@ -56,6 +58,7 @@ static const struct entry table[] = {
 	AT(VEXFS_IOC_BACKUP) = { WHOLE(vexfs_backup), NEEDS_ADMIN, ioc_backup },
 	AT(VEXFS_IOC_COMPACT) = { WHOLE(vexfs_compact), NEEDS_WRITE | NEEDS_ADMIN,
 				  ioc_compact },
+	AT(VEXFS_IOC_RECALL) = { WHOLE(vexfs_recall), NEEDS_ADMIN, ioc_recall },
 };
 
 /* ---- what handlers ask of a call ------------------------------------------------- */

@@ -228,6 +228,12 @@ static void take_rows(struct parse *p, const json_t *rows)
 		take_row(p, "vectors", json_array_get(rows, i));
 }
 
+static void take_recall(struct parse *p, const char *name, json_t *v)
+{
+	take_number(p, name, v, &p->h->recall);
+	p->h->flags |= VEXFS_SEARCH_RECALL;
+}
+
 static void take_field(struct parse *p, const char *name, json_t *v)
 {
 	struct vexfs_search *h = p->h;
@@ -241,6 +247,8 @@ static void take_field(struct parse *p, const char *name, json_t *v)
 		take_count(p, name, v, &h->offset);
 	else if (!strcmp(name, "ef"))
 		take_count(p, name, v, &h->ef);
+	else if (!strcmp(name, "recall"))
+		take_recall(p, name, v);
 	else if (!strcmp(name, "space"))
 		take_space(p, v);
 	else if (!strcmp(name, "like"))

@@ -42,6 +42,10 @@ static vex_err check_flags(struct call *c, const struct vexfs_search *h)
 		err = call_reserved(c, h->reserved3);
 	if (err)
 		return err;
+	if (has(h, VEXFS_SEARCH_RECALL) && !(h->recall > 0 && h->recall <= 1))
+		return session_fail(s, -EINVAL, "recall is above 0 and at most 1");
+	if (has(h, VEXFS_SEARCH_RECALL) && h->ef)
+		return session_fail(s, -EINVAL, "a search has an ef or a recall");
 	if (has(h, VEXFS_SEARCH_STAGED) && has(h, VEXFS_SEARCH_LIKE))
 		return session_fail(s, -EINVAL, "a search is staged or like a file");
 	if (has(h, VEXFS_SEARCH_MAX_DISTANCE) && has(h, VEXFS_SEARCH_MIN_SIMILARITY))
@@ -238,6 +242,7 @@ vex_err search_find(struct call *c, const struct vexfs_search *h, struct vex_res
 		.k = h->k,
 		.offset = h->offset,
 		.ef = h->ef,
+		.recall = has(h, VEXFS_SEARCH_RECALL) ? h->recall : 0,
 		.cred = c->cred,
 		.exact = has(h, VEXFS_SEARCH_EXACT),
 		.fresh = has(h, VEXFS_SEARCH_FRESH),

@@ -8,7 +8,7 @@
 
 #define SET_MASK                                                                         \
 	(VEXFS_SPACE_EF_SEARCH | VEXFS_SPACE_EF_CONSTRUCTION | VEXFS_SPACE_M |           \
-	 VEXFS_SPACE_QUANT)
+	 VEXFS_SPACE_QUANT | VEXFS_SPACE_RECALL)
 
 static void fill(struct vex_engine *e, struct vexfs_space *o, struct vex_space *sp,
 		 bool totals)
@@ -30,6 +30,7 @@ static void fill(struct vex_engine *e, struct vexfs_space *o, struct vex_space *
 	o->ef_search = spec.ef_search;
 	o->scale = spec.scale;
 	o->quant = spec.quant ? spec.quant : VEXFS_QUANT_SQ8;
+	o->recall = spec.recall;
 	vex_engine_index_info(e, sp, &index);
 	o->index_state = index.state;
 	if (!totals)
@@ -42,6 +43,10 @@ static void fill(struct vex_engine *e, struct vexfs_space *o, struct vex_space *
 	o->damaged = n.damaged;
 	o->pending = index.pending;
 	o->index_bytes = index.bytes;
+	o->index_builds = index.builds;
+	o->index_recall = index.recall;
+	o->progress = index.progress;
+	o->seconds_left = index.seconds_left;
 }
 
 static bool sees_totals(const struct call *c)
@@ -58,11 +63,7 @@ static vex_err check(struct call *c, const struct vexfs_space *h, uint32_t mask)
 		return session_fail(c->s, -EINVAL, "unknown flags %#x", h->flags);
 	if (h->mask & ~mask)
 		return session_fail(c->s, -EINVAL, "unknown mask %#x", h->mask & ~mask);
-	err = h->reserved1 ? session_fail(c->s, -EINVAL, "reserved is not 0") : 0;
-	if (!err)
-		err = call_reserved(c, h->reserved);
-	if (!err)
-		err = call_reserved(c, h->reserved3);
+	err = call_reserved(c, h->reserved1);
 	if (!err)
 		err = call_name(c, h->name, offsetof(struct vexfs_space, name));
 	if (!err && !h->name[0])
@@ -138,6 +139,7 @@ vex_err ioc_space_create(struct call *c)
 	spec.ef_search = h->ef_search;
 	spec.scale = h->scale;
 	spec.quant = (uint8_t)h->quant;
+	spec.recall = h->recall;
 	err = vex_space_spec_check(&spec);
 	if (err)
 		return refuse(c, err, &spec);
@@ -182,10 +184,12 @@ static vex_err set(struct call *c, const struct vexfs_space *h)
 		spec.m = h->m;
 	if (h->mask & VEXFS_SPACE_QUANT)
 		spec.quant = h->quant > VEXFS_QUANT_NONE ? UINT8_MAX : (uint8_t)h->quant;
+	if (h->mask & VEXFS_SPACE_RECALL)
+		spec.recall = h->recall;
 	err = vex_engine_space_set(c->engine, c->cred, &spec);
 	say(c, err, h->name);
 	if (err == -EINVAL)
-		session_fail(c->s, err, "m, ef_construction or ef_search out of range");
+		session_fail(c->s, err, "m, ef_construction, ef_search or recall out of range");
 	return err;
 }
 

@@ -7,13 +7,18 @@
  * The view keeps the rows' slots while they are read. When a sweep is done the space may
  * use the slots again that were freed before the view.
  */
+#include <time.h>
 #include "graph_i.h"
 
 #define SWEEP_MIN 256u
 #define SWEEP_SHARE 50u /* of the nodes, a part */
 #define WORN_SHARE 3u   /* rows gone since the last look, a part of all */
-#define CALIBRATE_SHARE 3u
-#define ALONE 512u /* inserts that are not worth a second thread */
+#define CALIBRATE_SHARE 8u
+#define CALIBRATE_MIN 64u
+#define POOR_BY 0.02f /* of recall, below the aim */
+#define ALONE 512u    /* inserts that are not worth a second thread */
+#define BATCH_GROWTH 4u
+#define BATCH_MAX ((uint64_t)1 << 20)
 #define THREADS_MAX 16u
 #define STACK ((size_t)256 << 10)
 
@@ -80,6 +85,15 @@ struct batch {
 	_Atomic int err;
 };
 
+/* Of all threads: builders beside this one count as well, and so do searches. */
+static uint64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 static void insert_word(struct batch *b, uint64_t word)
 {
 	for (uint64_t bits = b->bits[word]; bits; bits &= bits - 1) {
@@ -96,6 +110,7 @@ static void insert_word(struct batch *b, uint64_t word)
 			return;
 		}
 		atomic_fetch_or(&b->g->absorbed[word], bits & -bits);
+		atomic_fetch_add_explicit(&b->f->done, 1, memory_order_relaxed);
 	}
 }
 
@@ -125,27 +140,22 @@ static vex_err insert_all(struct batch *b, uint64_t n)
 	return atomic_load(&b->err);
 }
 
-/* Up to STRANGERS_MAX of the bits, spread over all of them, moved to a list. */
-static size_t hold_out(uint64_t *bits, uint64_t words, uint64_t n, uint64_t *out)
+/* Keeps the first `most` of the bits; returns how many those are. */
+static uint64_t first_of(uint64_t *bits, uint64_t words, uint64_t most)
 {
-	uint64_t step = n / STRANGERS_MAX + 1, at = 0;
-	size_t held = 0;
+	uint64_t n = 0;
 
-	for (uint64_t i = 0; i < words; i++)
-		for (uint64_t b = bits[i]; b; b &= b - 1) {
-			if (at++ % step)
-				continue;
-			out[held++] = i * 64 + (unsigned)__builtin_ctzll(b);
-			bits[i] &= ~(b & -b);
+	for (uint64_t i = 0; i < words; i++) {
+		uint64_t here = (uint64_t)__builtin_popcountll(bits[i]);
+
+		while (n + here > most) {
+			/* The last ones go. */
+			bits[i] &= ~(1ull << (63 - (unsigned)__builtin_clzll(bits[i])));
+			here--;
 		}
-	return held;
-}
-
-static void put_back(uint64_t *bits, uint64_t words, const uint64_t *held, size_t n)
-{
-	memset(bits, 0, words * sizeof(*bits));
-	for (size_t i = 0; i < n; i++)
-		bits[held[i] / 64] |= 1ull << (held[i] % 64);
+		n += here;
+	}
+	return n;
 }
 
 /* Many at once may push out links that were somebody's only ones. */
@@ -153,27 +163,13 @@ static vex_err insert_bits(struct follow *f, struct graph *g, const struct vex_v
 			   const uint64_t *bits, uint64_t words, uint64_t n)
 {
 	struct batch b = { .f = f, .g = g, .v = v, .bits = bits, .words = words };
-	vex_err err = n ? insert_all(&b, n) : 0;
+	uint64_t cpu = cpu_ns();
+	vex_err err;
 
+	err = insert_all(&b, n);
+	if (!err && n >= ALONE)
+		g->insert_ns = (cpu_ns() - cpu) / n;
 	return err || n < ALONE ? err : vex_hnsw_connect(g->h);
-}
-
-/* Most of it, then the calibration by the rest, then the rest. */
-static vex_err insert_and_calibrate(struct follow *f, struct graph *g,
-				    const struct vex_view *v, uint64_t *bits,
-				    uint64_t words, uint64_t n)
-{
-	uint64_t strangers[STRANGERS_MAX];
-	size_t held = hold_out(bits, words, n, strangers);
-	vex_err err = insert_bits(f, g, v, bits, words, n - held);
-
-	if (!err)
-		err = graph_calibrate(g, v, strangers, held);
-	if (err)
-		return err;
-	put_back(bits, words, strangers, held);
-	err = insert_bits(f, g, v, bits, words, held);
-	return err ? err : vex_hnsw_connect(g->h);
 }
 
 /* mem=: with the rows that come, as they are laid out now. */
@@ -186,28 +182,115 @@ static bool fits(const struct follow *f, const struct graph *g, uint64_t more)
 		   cap;
 }
 
+/* How many to take at once: batch_size when rows trickle in, more while they come faster
+ * than they are taken, up to BATCH_MAX: slots are kept back as long as a batch lasts. */
+static uint64_t batch_of(struct follow *f, struct graph *g, uint64_t pending)
+{
+	uint64_t least = vex_engine_knob(f->e, VEX_KNOB_BATCH);
+
+	if (pending <= least || g->batch < least)
+		g->batch = least;
+	while (g->batch < pending && g->batch < BATCH_MAX)
+		g->batch *= BATCH_GROWTH;
+	return g->batch < pending ? g->batch : pending;
+}
+
+static void progress(struct follow *f, const struct graph *g, uint64_t todo)
+{
+	if (!atomic_load(&f->todo)) {
+		atomic_store(&f->done, 0);
+		atomic_store(&f->begun, vex_now_mono());
+		atomic_store(&f->space, g->space);
+	}
+	atomic_store(&f->todo, todo ? atomic_load(&f->done) + todo : 0);
+}
+
 static vex_err take_in(struct follow *f, struct graph *g, const struct vex_view *v)
 {
 	uint64_t words = (v->slots + 63) / 64;
 	AUTO_FREE uint64_t *bits = malloc((words ? words : 1) * sizeof(*bits));
-	uint64_t n;
+	uint64_t pending, n;
 	vex_err err = bits ? graph_room(g, v->slots) : -ENOMEM;
 
 	if (err)
 		return err;
-	n = graph_pending(g, v, bits);
-	if (!fits(f, g, n)) {
-		vex_limit_crossed(VEX_LIMIT_MEMORY,
-				  f->others + vex_hnsw_bytes(g->h));
+	pending = graph_pending(g, v, bits);
+	if (!fits(f, g, pending)) {
+		vex_limit_crossed(VEX_LIMIT_MEMORY, f->others + vex_hnsw_bytes(g->h));
 		return -ENOMEM;
 	}
-	g->unsaved += n;
+	n = first_of(bits, words, batch_of(f, g, pending));
+	g->more = n < pending;
+	if (!n)
+		return 0;
+	progress(f, g, pending);
+	err = insert_bits(f, g, v, bits, words, n);
+	progress(f, g, pending - n);
 	vex_count(VEX_COUNT_INDEX_ROWS, n);
+	g->unsaved += n;
 	g->uncalibrated += n;
-	if (n < STRANGERS_MIN ||
-	    g->uncalibrated < (vex_hnsw_nodes(g->h) + n) / CALIBRATE_SHARE)
-		return insert_bits(f, g, v, bits, words, n);
-	return insert_and_calibrate(f, g, v, bits, words, n);
+	return err;
+}
+
+/* ---- what recall it has
+ * ---------------------------------------------------------------------- */
+
+float graph_aim_of(struct vex_space *sp)
+{
+	struct vex_space_spec spec;
+
+	vex_space_spec(sp, &spec);
+	return spec.recall > 0 ? spec.recall : RECALL_DEFAULT;
+}
+
+static bool to_calibrate(const struct graph *g)
+{
+	return vex_hnsw_nodes(g->h) >= CALIBRATE_MIN && !g->more &&
+	       (!g->curve.n ||
+		g->uncalibrated > vex_hnsw_nodes(g->h) / CALIBRATE_SHARE);
+}
+
+/* The aim may have been changed, the curve be new. */
+static void take_aim(struct graph *g, float aim)
+{
+	bool poor;
+
+	if (!g->curve.n)
+		return;
+	graph_aim(g, aim);
+	/* A sample scatters: a graph is not built anew for that. */
+	poor = curve_best(&g->curve) + POOR_BY < aim;
+	if (poor && !atomic_exchange(&g->poor, true))
+		vex_warn("index of space %u: recall %.3f where %.3f is the aim", g->space,
+			 (double)curve_best(&g->curve), (double)aim);
+	if (!poor)
+		atomic_store(&g->poor, false);
+}
+
+vex_err graph_check_recall(struct follow *f, struct graph *g, struct vex_space *sp)
+{
+	float aim = graph_aim_of(sp);
+	struct vex_view v;
+	vex_err err;
+
+	if (!to_calibrate(g)) {
+		if (g->aim < aim || g->aim > aim)
+			take_aim(g, aim);
+		/* Too few rows to measure anything: as wide as can be. */
+		if (vex_hnsw_widen(g->h) <= 0)
+			graph_aim(g, aim);
+		return 0;
+	}
+	err = vex_view_open(sp, &v);
+	if (err)
+		return err;
+	err = graph_calibrate(g, &v, f->stop);
+	vex_view_close(&v);
+	if (err)
+		return err;
+	g->uncalibrated = 0;
+	take_aim(g, aim);
+	return 0;
 }
 
 /* ---- removing
@@ -227,6 +310,7 @@ static vex_err remove_dead(struct graph *g, const struct vex_view *v)
 			if (err && err != -ENOENT)
 				return err;
 			g->unsaved += !err;
+			g->uncalibrated += !err;
 		}
 	}
 	return 0;
@@ -272,9 +356,11 @@ static vex_err let_go(struct graph *g, struct vex_view *v)
 
 	if (!err && enough_to_sweep(g))
 		err = vex_hnsw_sweep(g->h, swept, g);
-	if (!err && !vex_hnsw_removed(g->h))
+	/* While another graph is searched, slots in it stay what they are. */
+	if (!err && !g->aside && !vex_hnsw_removed(g->h))
 		vex_space_hold(v->space, v->lsn);
-	atomic_store(&g->lsn, v->lsn);
+	if (!g->more)
+		atomic_store(&g->lsn, v->lsn);
 	return err;
 }
 
@@ -308,8 +394,6 @@ vex_err graph_follow(struct follow *f, struct graph *g, struct vex_space *sp)
 		err = take_in(f, g, &v);
 	if (!err)
 		err = let_go(g, &v);
-	if (!err)
-		atomic_store(&g->ready, true);
 	vex_view_close(&v);
 	return err;
 }

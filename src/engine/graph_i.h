@@ -17,6 +17,26 @@
 /* Below so many floats a space is scanned: some 0.3 ms, exact, and no memory. */
 #define GRAPH_FLOATS_MIN ((uint64_t)4 << 20)
 
+/* ---- graph_calibrate.c: recall, measured ---------------------------------------------- */
+
+#define RECALL_K 10u          /* recall@10 is what is promised */
+#define RECALL_DEFAULT 0.98f  /* of a space that names no other */
+#define RECALL_TOP 0.999f     /* beyond, a sample of this size tells nothing more */
+#define CALIBRATE_QUERIES 192u
+#define CURVE_STEPS 18u
+
+/* What the stop rules reach, from the narrowest on; n 0: not measured yet. */
+struct curve {
+	uint32_t n;
+	bool in_place; /* with the nodes of the queries in place */
+	float recall[CURVE_STEPS];
+};
+/* The narrowest rule that reaches it; below 0: none does. */
+float curve_widen(const struct curve *c, float recall);
+float curve_best(const struct curve *c);
+/* What was measured of a rule. */
+float curve_reached(const struct curve *c, float widen);
+
 struct graph {
 	uint8_t said; /* the state events have it in: 0 none, 1 building, 2 ready */
 	struct graph *next;        /* graphs.lock */
@@ -26,17 +46,27 @@ struct graph {
 	struct vex_hnsw_opts opts; /* fixed */
 	/* What the thread alone knows: */
 	bool begun;            /* a file was looked for */
-	uint64_t uncalibrated; /* inserts since the last calibration */
+	uint64_t uncalibrated; /* inserts and removes since the last calibration */
+	uint64_t batch;        /* pending rows taken at once now */
+	bool more;             /* some were left for the next look */
+	float aim;             /* the recall its stop rule was chosen for */
+	bool aside;            /* another one of the space is searched */
+	uint64_t built;        /* nodes when it was whole; 0: it came from a file */
+	_Atomic uint64_t insert_ns; /* CPU time of an insert, lately; 0: not known */
+	_Atomic uint32_t builds;    /* of the space's graph while mounted */
 	uint64_t saved;        /* where its file stands */
 	uint64_t unsaved;      /* inserts and removes since */
 	/* For searches: */
 	_Atomic bool ready;
 	_Atomic uint64_t lsn; /* where the graph stands */
 	_Atomic bool failed;  /* no memory: exact from now on */
+	_Atomic bool poor;    /* no rule reaches the aim */
+	_Atomic bool anew;    /* a rebuild was asked for */
 	pthread_rwlock_t lock;
 	/* guarded by lock: bits set after the insert, cleared by the sweep */
 	_Atomic uint64_t *absorbed;
 	uint64_t words;
+	struct curve curve; /* written by the thread alone */
 };
 
 struct graphs;
@@ -50,6 +80,9 @@ void graphs_put(struct graphs *gs, struct graph *g);
 /* Until the space's graph, where it has one, stands at `lsn` or later, or has failed. */
 void graphs_wait(struct graphs *gs, uint32_t space, uint64_t lsn);
 
+/* The space's graph, where it has one, is built anew, soon: adds to `out`. */
+bool graphs_rebuild(struct graphs *gs, struct vex_space *sp, struct vex_rebuild *out);
+
 /* graphs.c: an empty graph in place of what a bad file left. */
 vex_err graph_anew(struct graph *g) VEX_CHECKED;
 
@@ -59,9 +92,16 @@ struct follow {
 	unsigned threads;
 	_Atomic bool *stop;
 	uint64_t others; /* bytes of all graphs but the one followed */
+	/* Of the inserts under way: */
+	_Atomic uint32_t space;
+	_Atomic uint64_t begun, todo, done; /* nanoseconds; rows */
 };
 /* -ESTALE: most of it has been replaced; a new graph is quicker made, and better. */
 vex_err graph_follow(struct follow *f, struct graph *g, struct vex_space *sp) VEX_CHECKED;
+/* Measures its recall where that is due, and aims at what the space asks for. -EINTR. */
+vex_err graph_check_recall(struct follow *f, struct graph *g,
+			   struct vex_space *sp) VEX_CHECKED;
+float graph_aim_of(struct vex_space *sp);
 /* Room for the bits of so many slots. */
 vex_err graph_room(struct graph *g, uint64_t slots) VEX_CHECKED;
 /* What waits for a sweep is swept, whatever it costs: before a save. */
@@ -74,12 +114,19 @@ vex_err graph_save(struct follow *f, struct graph *g) VEX_CHECKED;
 /* The file of a space that is gone. */
 void graph_forget(struct follow *f, const struct graph *g);
 
-/* graph_calibrate.c: chooses the graph's widen for the recall that is promised, by asking
- * it for rows of the view that it does not have. */
-#define STRANGERS_MIN 32u
-#define STRANGERS_MAX 128u
+/* Measures the curve on rows of the view. -EINTR: *stop became true. */
 vex_err graph_calibrate(struct graph *g, const struct vex_view *v,
-			const uint64_t *strangers, size_t n) VEX_CHECKED;
+			const _Atomic bool *stop) VEX_CHECKED;
+/* The stop rule of searches that ask for no other: what reaches this recall, or the
+ * widest. */
+void graph_aim(struct graph *g, float recall);
+/* Recall@10 of searches like `p`, by up to `sample` rows of the view, spread over it, the
+ * first of them at `from`; *queries: how many it were. Needs a deep stack. */
+vex_err graph_measure(struct graph *g, const struct vex_view *v,
+		      const struct vex_hnsw_query *p, uint32_t sample, uint64_t from,
+		      float *recall, uint32_t *queries) VEX_CHECKED;
+/* graph_search.c: how a search for k goes by default, but for the stop rule. */
+struct vex_hnsw_query graph_query(uint32_t k);
 struct vex_rows graph_rows(const struct vex_view *v);
 /* live bits of the view that the graph does not have: their number, in `out`. */
 uint64_t graph_pending(struct graph *g, const struct vex_view *v, uint64_t *out);

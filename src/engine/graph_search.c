@@ -31,26 +31,55 @@ static bool worth_it(const struct search *s)
 	       s->cap <= EF_MAX / (2 * FILTERED);
 }
 
-static struct vex_hnsw_query params(const struct search *s, const struct graph *g)
+struct vex_hnsw_query graph_query(uint32_t k)
 {
-	struct vex_hnsw_query p = {
-		.k = s->cap,
+	return (struct vex_hnsw_query){
+		.k = k,
 		.ef = EF_MAX,
-		.rerank = s->cap + (s->cap > 20 ? s->cap : 20),
-		.widen = vex_hnsw_widen(g->h),
+		.rerank = k + (k > 20 ? k : 20),
 	};
+}
+
+static float widen_for(struct graph *g, float recall)
+{
+	SCOPED_RDLOCK(&g->lock);
+
+	return curve_widen(&g->curve, recall);
+}
+
+/* The space's ef_search, where somebody has set it; its recall goes before. */
+static uint32_t own_ef(const struct search *s)
+{
+	return s->spec.recall > 0 || s->spec.ef_search == VEX_EF_SEARCH_DEFAULT
+		   ? 0
+		   : s->spec.ef_search;
+}
+
+/* false: no search of the graph keeps what is asked for. */
+static bool params(const struct search *s, struct graph *g, struct vex_hnsw_query *p)
+{
+	uint32_t ef;
+
+	*p = graph_query(s->cap);
+	p->widen = vex_hnsw_widen(g->h);
 	if (s->only) {
-		p.k = among_wider(s);
-		p.rerank = p.k + (s->cap > 20 ? s->cap : 20);
+		p->k = among_wider(s);
+		p->rerank = p->k + (s->cap > 20 ? s->cap : 20);
 	} else if (s->wider) {
-		p.k *= FILTERED;
-		p.rerank *= FILTERED;
+		p->k *= FILTERED;
+		p->rerank *= FILTERED;
 	}
-	if (s->q->ef) {
-		p.ef = s->q->ef < EF_MAX ? s->q->ef : EF_MAX;
-		p.widen = -1;
+	if (s->q->recall > 0) {
+		p->widen = widen_for(g, s->q->recall);
+		return p->widen >= 0;
 	}
-	return p;
+	ef = s->q->ef ? s->q->ef : own_ef(s);
+	if (ef) {
+		p->ef = ef < EF_MAX ? ef : EF_MAX;
+		p->widen = -1;
+		return true;
+	}
+	return s->spec.recall <= RECALL_TOP;
 }
 
 static vex_accept_fn judge(const struct search *s)
@@ -137,11 +166,13 @@ static bool accepted_enough(const struct search *s)
 
 static vex_err by_graph(struct search *s, struct graph *g, bool *done)
 {
-	struct vex_hnsw_query p = params(s, g);
+	struct vex_hnsw_query p;
 	uint64_t pending;
 	bool enough;
 	vex_err err;
 
+	if (!params(s, g, &p))
+		return 0;
 	s->wide = !s->q->mmr;
 	err = s->wide ? search_topks(s, p.rerank, 0)
 		      : search_topks(s, s->cap, s->q->per_file);

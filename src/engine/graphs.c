@@ -26,6 +26,8 @@ struct graphs {
 	pthread_cond_t looked; /* waiters: it has looked once more */
 	struct graph *list;
 	_Atomic bool stop;
+	_Atomic bool poked; /* there is work though the store has not changed */
+	bool more;          /* the thread's: some was left for the next look */
 	bool started;
 	pthread_t thread;
 };
@@ -115,7 +117,7 @@ static struct graph *graph_for(struct graphs *gs, struct vex_space *sp)
 	while (g && g->space != vex_space_id(sp))
 		g = g->next;
 	if (g)
-		return atomic_load(&g->failed) ? NULL : g;
+		return atomic_load(&g->failed) && !atomic_load(&g->anew) ? NULL : g;
 	vex_space_spec(sp, &spec);
 	vex_space_counts(sp, &counts);
 	/* The graph's codes are made of float32 rows. */
@@ -169,7 +171,37 @@ static void fail(struct graphs *gs, struct graph *g, struct vex_space *sp, vex_e
 	vex_space_hold(sp, UINT64_MAX);
 }
 
-/* A new graph takes the place of a worn one, which serves until it stands. */
+/* One look at the space. What is searched has a stop rule: one out of its file serves
+ * until it is measured again. */
+static vex_err follow(struct graphs *gs, struct graph *g, struct vex_space *sp)
+{
+	vex_err err = graph_follow(&gs->f, g, sp);
+
+	if (err || g->more)
+		return err;
+	if (vex_hnsw_widen(g->h) > 0)
+		atomic_store(&g->ready, true);
+	err = graph_check_recall(&gs->f, g, sp);
+	if (!err)
+		atomic_store(&g->ready, true);
+	return err;
+}
+
+/* All of the space into a graph nobody searches yet. */
+static vex_err build(struct graphs *gs, struct graph *g, struct vex_space *sp)
+{
+	vex_err err;
+
+	g->begun = true;
+	do
+		err = follow(gs, g, sp);
+	while (!err && g->more);
+	g->built = vex_hnsw_nodes(g->h);
+	return err;
+}
+
+/* A new graph takes the place of one that is worn, poor or unwanted, which serves until
+ * it stands. */
 static vex_err renew(struct graphs *gs, struct graph *old, struct vex_space *sp)
 {
 	struct graph *g = graph_new(sp), **at = &gs->list;
@@ -177,12 +209,14 @@ static vex_err renew(struct graphs *gs, struct graph *old, struct vex_space *sp)
 
 	if (!g)
 		return -ENOMEM;
-	g->begun = true;
-	err = graph_follow(&gs->f, g, sp);
+	g->aside = true;
+	err = build(gs, g, sp);
 	if (err) {
 		graph_free(g);
 		return err;
 	}
+	g->aside = false;
+	g->builds = old->builds + 1;
 	pthread_mutex_lock(&gs->lock);
 	while (*at != old)
 		at = &(*at)->next;
@@ -190,7 +224,21 @@ static vex_err renew(struct graphs *gs, struct graph *old, struct vex_space *sp)
 	*at = g;
 	pthread_mutex_unlock(&gs->lock);
 	graphs_put(gs, old);
+	/* What was freed meanwhile is let go of by the next look. */
+	atomic_store(&gs->poked, true);
 	return 0;
+}
+
+/* Asked for; or found wanting, where that is allowed and more of the same rows is not
+ * all a new one would get. */
+static bool to_renew(struct graphs *gs, struct graph *g)
+{
+	uint64_t nodes = vex_hnsw_nodes(g->h);
+
+	if (atomic_exchange(&g->anew, false))
+		return true;
+	return atomic_load(&g->poor) && vex_engine_knob(gs->f.e, VEX_KNOB_AUTO_REBUILD) &&
+	       (!g->built || nodes > g->built + g->built / 3);
 }
 
 /* A file that is behind costs the next mount some inserts, no more. */
@@ -230,37 +278,45 @@ static void say_state(struct graphs *gs, struct graph *g, struct vex_space *sp)
 		 ready ? "ready" : "building");
 }
 
+static void look_at(struct graphs *gs, struct graph *g, struct vex_space *sp)
+{
+	vex_err err;
+
+	gs->f.others = bytes_of_others(gs, g);
+	say_state(gs, g, sp);
+	err = to_renew(gs, g) ? -ESTALE : follow(gs, g, sp);
+	if (err == -ESTALE) {
+		err = renew(gs, g, sp);
+		if (!err)
+			return;
+	}
+	if (err) {
+		fail(gs, g, sp, err);
+		return;
+	}
+	say_state(gs, g, sp);
+	gs->more |= g->more;
+	if (g->unsaved > vex_hnsw_nodes(g->h) / SAVE_SHARE + SAVE_MIN && !g->more)
+		save(gs, g);
+}
+
 static void look(struct graphs *gs)
 {
 	uint64_t start = vex_now_mono();
 	uint32_t after = 0;
 
+	gs->more = false;
 	prune(gs);
 	while (!atomic_load(&gs->stop)) {
 		AUTO_SPACE struct vex_space *sp = NULL;
 		struct graph *g;
-		vex_err err;
 
 		if (vex_space_next(gs->f.e->store, after, &sp))
 			break;
 		after = vex_space_id(sp);
 		g = graph_for(gs, sp);
-		if (!g)
-			continue;
-		gs->f.others = bytes_of_others(gs, g);
-		say_state(gs, g, sp);
-		err = graph_follow(&gs->f, g, sp);
-		if (err == -ESTALE) {
-			err = renew(gs, g, sp);
-			if (!err)
-				continue;
-		}
-		if (!err)
-			say_state(gs, g, sp);
-		if (err)
-			fail(gs, g, sp, err);
-		else if (g->unsaved > vex_hnsw_nodes(g->h) / SAVE_SHARE + SAVE_MIN)
-			save(gs, g);
+		if (g)
+			look_at(gs, g, sp);
 	}
 	if (gs->list)
 		vex_op_done(VEX_OP_INDEX, vex_now_mono() - start, 0);
@@ -348,7 +404,8 @@ static void *graphs_main(void *arg)
 
 	while (!atomic_load(&gs->stop)) {
 		uint64_t now = vex_store_lsn(gs->f.e->store);
-		bool changed = now != seen;
+		bool poked = atomic_exchange(&gs->poked, false);
+		bool changed = now != seen || poked || gs->more;
 
 		if (changed)
 			look(gs);
@@ -358,9 +415,43 @@ static void *graphs_main(void *arg)
 		seen = now;
 		watch_errors(&errors_at);
 		notes_tell_crossings(gs->f.e);
-		rest(gs, changed ? BUSY_MS : IDLE_MS);
+		if (!gs->more)
+			rest(gs, changed ? BUSY_MS : IDLE_MS);
 	}
 	return NULL;
+}
+
+/* ---- asked from outside
+ * ---------------------------------------------------------------------- */
+
+static void fill_progress(struct graphs *gs, uint32_t space, struct vex_index_info *out)
+{
+	uint64_t todo = atomic_load(&gs->f.todo), done = atomic_load(&gs->f.done);
+	uint64_t spent = vex_now_mono() - atomic_load(&gs->f.begun);
+
+	if (!todo || atomic_load(&gs->f.space) != space || done > todo)
+		return;
+	out->progress = (uint32_t)(done * 1000 / todo);
+	if (done)
+		out->seconds_left = (uint32_t)((double)spent / 1e9 / (double)done *
+					       (double)(todo - done));
+}
+
+static void fill_info(struct graph *g, uint64_t rows, struct vex_index_info *out)
+{
+	SCOPED_RDLOCK(&g->lock);
+
+	out->nodes = vex_hnsw_nodes(g->h);
+	out->lsn = atomic_load(&g->lsn);
+	out->bytes = vex_hnsw_bytes(g->h);
+	out->builds = g->builds;
+	out->pending = rows > out->nodes ? rows - out->nodes : 0;
+	if (g->curve.n)
+		out->recall = curve_reached(&g->curve, vex_hnsw_widen(g->h));
+	out->state = atomic_load(&g->failed)   ? VEX_INDEX_FAILED
+		     : !atomic_load(&g->ready) ? VEX_INDEX_BUILDING
+		     : atomic_load(&g->poor)   ? VEX_INDEX_POOR
+					       : VEX_INDEX_READY;
 }
 
 void vex_engine_index_info(struct vex_engine *e, struct vex_space *sp,
@@ -368,23 +459,36 @@ void vex_engine_index_info(struct vex_engine *e, struct vex_space *sp,
 {
 	struct graphs *gs = e->graphs;
 	struct vex_space_counts counts;
+	struct graph *g;
 
 	vex_space_counts(sp, &counts);
 	*out = (struct vex_index_info){ .state = VEX_INDEX_EXACT };
 	SCOPED_LOCK(&gs->lock);
-	for (struct graph *g = gs->list; g; g = g->next) {
-		if (g->space != vex_space_id(sp))
-			continue;
-		pthread_rwlock_rdlock(&g->lock);
-		out->nodes = vex_hnsw_nodes(g->h);
-		out->lsn = atomic_load(&g->lsn);
-		out->bytes = vex_hnsw_bytes(g->h);
-		pthread_rwlock_unlock(&g->lock);
-		out->pending = counts.rows > out->nodes ? counts.rows - out->nodes : 0;
-		out->state = atomic_load(&g->failed)  ? VEX_INDEX_FAILED
-			     : atomic_load(&g->ready) ? VEX_INDEX_READY
-						      : VEX_INDEX_BUILDING;
-	}
+	g = of_space(gs, vex_space_id(sp));
+	if (!g)
+		return;
+	fill_info(g, counts.rows, out);
+	fill_progress(gs, g->space, out);
+}
+
+bool graphs_rebuild(struct graphs *gs, struct vex_space *sp, struct vex_rebuild *out)
+{
+	SCOPED_LOCK(&gs->lock);
+	struct graph *g = of_space(gs, vex_space_id(sp));
+	struct vex_space_counts counts;
+
+	if (!g)
+		return false;
+	vex_space_counts(sp, &counts);
+	out->spaces++;
+	out->rows += counts.rows;
+	out->bytes += vex_hnsw_estimate(&g->opts, counts.rows);
+	out->cpu_seconds += (double)g->insert_ns * (double)counts.rows / 1e9;
+	out->timed &= g->insert_ns != 0;
+	atomic_store(&g->anew, true);
+	atomic_store(&gs->poked, true);
+	pthread_cond_signal(&gs->wake);
+	return true;
 }
 
 vex_err graphs_new(struct vex_engine *e, unsigned threads, struct graphs **out)

@@ -17,7 +17,6 @@
 #define M_HIGH_DIM 16u
 #define HIGH_DIM 256u
 #define EF_CONSTRUCTION_DEFAULT 200u
-#define EF_SEARCH_DEFAULT 64u
 #define M_MIN 2u
 #define M_MAX 256u
 #define EF_MAX 65536u
@@ -51,11 +50,12 @@ vex_err vex_space_spec_check(struct vex_space_spec *spec)
 	if (len == sizeof(s.name) || !space_name_ok(s.name, len))
 		return -EINVAL;
 	if (!s.dim || s.dim > VEX_DIM_MAX || !vex_metric_fits(s.metric, s.type) ||
-	    !scale_ok(&s) || s.index > VEX_HNSW || s.quant >= VEX_QUANTS)
+	    !scale_ok(&s) || !(s.recall >= 0 && s.recall <= 1) || s.index > VEX_HNSW ||
+	    s.quant >= VEX_QUANTS)
 		return -EINVAL;
 	if (!default_to(&s.m, s.dim < HIGH_DIM ? M_LOW_DIM : M_HIGH_DIM, M_MIN, M_MAX) ||
 	    !default_to(&s.ef_construction, EF_CONSTRUCTION_DEFAULT, 1, EF_MAX) ||
-	    !default_to(&s.ef_search, EF_SEARCH_DEFAULT, 1, EF_MAX))
+	    !default_to(&s.ef_search, VEX_EF_SEARCH_DEFAULT, 1, EF_MAX))
 		return -EINVAL;
 	*spec = s;
 	return 0;
@@ -169,6 +169,7 @@ static vex_err spec_merge(struct vex_space_spec *now, const struct vex_space_spe
 		return -EINVAL;
 	now->index = want->index;
 	now->quant = want->quant;
+	now->recall = want->recall;
 	if (want->m)
 		now->m = want->m;
 	if (want->ef_construction)

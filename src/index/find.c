@@ -172,6 +172,9 @@ static vex_err search_locked(struct vex_hnsw *h, const struct vex_rows *rows,
 		return err;
 	vex_span_begin(&span);
 	vex_code_query(h->quant, h->metric, query, h->dim, c->query, &c->q);
+	/* What was seen is not gone to: as if it were not there. */
+	if (p->absent && p->absent <= h->cap)
+		see(c, p->absent - 1);
 	beam_descend(h, c, (uint32_t)e, (uint32_t)(e >> 32), 1,
 		     p->k > SEEDS ? p->k : SEEDS);
 	beam_search(h, c, NONE, &b);

@@ -8,10 +8,10 @@
 static vex_err space_row(struct writer *w, uint32_t id, const struct vex_space_spec *p)
 {
 	vex_err err =
-	    sql_do(&w->q, SQL_SPACE_ADD, "isiiiiiiiid", (int64_t)id, p->name,
+	    sql_do(&w->q, SQL_SPACE_ADD, "isiiiiiiiidd", (int64_t)id, p->name,
 		   (int64_t)p->dim, (int64_t)p->metric, (int64_t)p->type,
 		   (int64_t)p->index, (int64_t)p->m, (int64_t)p->ef_construction,
-		   (int64_t)p->ef_search, (int64_t)p->quant, p->scale);
+		   (int64_t)p->ef_search, (int64_t)p->quant, p->scale, (double)p->recall);
 
 	return err ? err : meta_set_int(&w->q, "space_high", id);
 }
@@ -101,10 +101,10 @@ vex_err apply_space_set(struct writer *w, struct vex_change *c)
 		return err;
 	w->lsn++;
 	c->lsn = w->lsn;
-	err = sql_do(&w->q, SQL_SPACE_SET, "iiiiii", (int64_t)sp->id,
+	err = sql_do(&w->q, SQL_SPACE_SET, "iiiiiid", (int64_t)sp->id,
 		     (int64_t)c->spec->index, (int64_t)c->spec->m,
 		     (int64_t)c->spec->ef_construction, (int64_t)c->spec->ef_search,
-		     (int64_t)c->spec->quant);
+		     (int64_t)c->spec->quant, (double)c->spec->recall);
 	*spec = *c->spec;
 	apply_effect(w, FX_SPACE_SET, sp)->spec = take_ptr(&spec);
 	return err ? err

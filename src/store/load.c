@@ -34,6 +34,7 @@ static void read_spec(sqlite3_stmt *st, struct vex_space_spec *spec)
 	spec->ef_search = sql_u32(st, 8);
 	spec->quant = sql_u8(st, 9);
 	spec->scale = sqlite3_column_double(st, 11);
+	spec->recall = (float)sqlite3_column_double(st, 12);
 }
 
 static vex_err load_moved(struct sql *q, struct vex_space *sp)

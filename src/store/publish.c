@@ -53,6 +53,7 @@ static void set_spec(struct effect *f)
 	to->ef_construction = f->spec->ef_construction;
 	to->ef_search = f->spec->ef_search;
 	to->quant = f->spec->quant;
+	to->recall = f->spec->recall;
 }
 
 static void show(struct writer *w, struct effect *f)

@@ -35,13 +35,13 @@
 		    "WHERE lsn>?1 ORDER BY lsn LIMIT ?2")                                \
 	X(LOG_TRIM, "DELETE FROM log WHERE lsn<?1")                                      \
 	X(SPACE_ALL, "SELECT id,name,dim,metric,type,index_kind,m,efc,efs,quant,"        \
-		     "dropped,scale FROM space ORDER BY id")                             \
+		     "dropped,scale,recall FROM space ORDER BY id")                             \
 	X(SPACE_NAMED, "SELECT id FROM space WHERE name=?1 AND dropped=0")               \
 	X(SPACE_ADD, "INSERT INTO space(id,name,dim,metric,type,index_kind,m,efc,efs,"   \
-		     "quant,dropped,scale) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,0,"     \
-		     "nullif(?11,0.0))")                                                 \
-	X(SPACE_SET, "UPDATE space SET index_kind=?2,m=?3,efc=?4,efs=?5,quant=?6 "       \
-		     "WHERE id=?1")                                                      \
+		     "quant,dropped,scale,recall) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,0,"\
+		     "nullif(?11,0.0),nullif(?12,0.0))")                                                 \
+	X(SPACE_SET, "UPDATE space SET index_kind=?2,m=?3,efc=?4,efs=?5,quant=?6,"       \
+		     "recall=nullif(?7,0.0) WHERE id=?1")                                                      \
 	X(SPACE_DROP, "UPDATE space SET dropped=1 WHERE id=?1")                          \
 	X(SPACE_GONE, "DELETE FROM space WHERE id=?1 AND dropped=1")                     \
 	X(NODE_GET, "SELECT " NODE_COLS " FROM node WHERE id=?1")                        \

@@ -34,7 +34,7 @@ Test(control_space, create_refuses)
 		{ .name = "a", .dim = 2, .type = 5 },
 		{ .name = "a", .dim = 2, .type = VEXFS_BIT },
 		{ .name = "a", .dim = 2, .type = VEXFS_F16, .scale = 2 },
-		{ .name = "a", .dim = 2, .type = VEXFS_I8, .reserved3 = { 1 } },
+		{ .name = "a", .dim = 2, .type = VEXFS_I8, .reserved1 = 1 },
 		{ .name = "a", .dim = 2, .type = 256 },
 		{ .name = "a", .dim = 2, .index = 2 },
 		{ .name = "a", .dim = 2, .index = UINT32_MAX },
@@ -81,7 +81,7 @@ Test(control_space, set_changes_what_the_mask_names)
 	cr_expect_eq(sp.m, 32);
 	sp.mask = 0;
 	cr_expect_eq(ioc(VEXFS_IOC_SPACE_SET, &sp), -EINVAL);
-	sp.mask = 8;
+	sp.mask = 1u << 31;
 	cr_expect_eq(ioc(VEXFS_IOC_SPACE_SET, &sp), -EINVAL);
 	sp.mask = VEXFS_SPACE_M;
 	sp.m = UINT32_MAX;
