@@ -2,7 +2,8 @@
 /*
  * JSON strings of any bytes. What is not valid UTF-8 (RFC 3629: no overlong forms, no
  * surrogates) is written as \udcXX, XX the byte: a lone surrogate cannot come from
- * valid text, so the way back is unambiguous. Python's os.fsdecode agrees.
+ * valid text, so the way back is unambiguous. Python's os.fsdecode agrees. Sentences,
+ * which nobody turns back, must not hold what strict parsers refuse: they say \xXX.
  */
 #include <vexfs/base.h>
 
@@ -54,7 +55,7 @@ static void escape(struct vex_buf *b, uint8_t c)
 	}
 }
 
-void vex_buf_json(struct vex_buf *b, const char *s, size_t len)
+static void add_string(struct vex_buf *b, const char *s, size_t len, const char *bad)
 {
 	const uint8_t *p = (const uint8_t *)s, *end = p + len;
 
@@ -63,7 +64,7 @@ void vex_buf_json(struct vex_buf *b, const char *s, size_t len)
 		size_t n = utf8_len(p, (size_t)(end - p));
 
 		if (n == 0)
-			vex_buf_fmt(b, "\\udc%02x", *p);
+			vex_buf_fmt(b, "%s%02x", bad, *p);
 		else if (n == 1 && (*p < 0x20 || *p == '"' || *p == '\\' || *p == 0x7f))
 			escape(b, *p);
 		else
@@ -71,4 +72,14 @@ void vex_buf_json(struct vex_buf *b, const char *s, size_t len)
 		p += n ? n : 1;
 	}
 	vex_buf_add(b, "\"", 1);
+}
+
+void vex_buf_json(struct vex_buf *b, const char *s, size_t len)
+{
+	add_string(b, s, len, "\\udc");
+}
+
+void vex_buf_json_words(struct vex_buf *b, const char *s)
+{
+	add_string(b, s, strlen(s), "\\\\x");
 }

@@ -26,7 +26,7 @@ static void VEX_PRINTF(3, 4) find(struct judged *j, unsigned level, const char *
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	vex_buf_str(j->b, j->gap);
-	vex_buf_json(j->b, text, strlen(text));
+	vex_buf_json_words(j->b, text);
 	j->gap = ",\n    ";
 }
 

@@ -133,7 +133,7 @@ static void tell_error(struct live *l, vex_err err)
 	vex_buf_fmt(b,
 		    "{\"event\":\"error\",\"errno\":%d,\"name\":\"%s\",\"text\":", -err,
 		    name ? name : "?");
-	vex_buf_json(b, text, strlen(text));
+	vex_buf_json_words(b, text);
 	vex_buf_str(b, "}\n");
 }
 

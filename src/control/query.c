@@ -28,7 +28,7 @@ static void error_text(struct vex_session *s, vex_err err)
 		text = "unknown error";
 	vex_buf_fmt(&s->text, "{\"error\":{\"errno\":%d,\"name\":\"%s\",\"text\":", -err,
 		    name ? name : "?");
-	vex_buf_json(&s->text, text, strlen(text));
+	vex_buf_json_words(&s->text, text);
 	vex_buf_str(&s->text, "}}\n");
 }
 

@@ -50,7 +50,7 @@ static void add_problem(void *arg, const char *line)
 	struct problems *p = arg;
 
 	vex_buf_str(p->b, p->gap);
-	vex_buf_json(p->b, line, strlen(line));
+	vex_buf_json_words(p->b, line);
 	p->gap = ",\n    ";
 }
 

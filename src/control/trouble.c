@@ -33,7 +33,7 @@ static void add_last(struct vex_buf *b, const struct vex_store_status *st)
 	add_time(b, st->last_sync_ns);
 	vex_buf_str(b, ",\n  \"last_error\": ");
 	if (when)
-		vex_buf_json(b, text, strlen(text));
+		vex_buf_json_words(b, text);
 	else
 		vex_buf_str(b, "null");
 	vex_buf_str(b, ",\n  \"last_error_time\": ");
@@ -71,7 +71,7 @@ static void add_slow(struct vex_buf *b, const struct vex_slow *s)
 		    ", \"op\": \"%s\", \"ms\": %.3f, \"uid\": %u, \"error\": %d, "
 		    "\"plan\": ",
 		    vex_op_name(s->op), (double)s->ns / 1e6, s->uid, -s->err);
-	vex_buf_json(b, s->words, strlen(s->words));
+	vex_buf_json_words(b, s->words);
 	vex_buf_str(b, "}");
 }
 

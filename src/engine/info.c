@@ -97,7 +97,7 @@ static void add_error(struct vex_buf *out, vex_err err)
 	}
 	vex_buf_fmt(out, "{\"errno\": %d, \"name\": \"%s\", \"text\": ", -err,
 		    name ? name : "?");
-	vex_buf_json(out, text, strlen(text));
+	vex_buf_json_words(out, text);
 	vex_buf_str(out, "}");
 }
 

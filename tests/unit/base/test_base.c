@@ -30,6 +30,15 @@ Test(base, json_strings)
 		"\"\\udcf4\\udc90\\udc80\\udc80\""); /* past U+10FFFF */
 }
 
+Test(base, json_words)
+{
+	AUTO_BUF struct vex_buf b = { 0 };
+
+	vex_buf_json_words(&b, "gr\xc3\xbc\xff\"\xed\xa0\x80");
+	vex_buf_add(&b, "", 1);
+	cr_assert_str_eq(b.data, "\"gr\xc3\xbc\\\\xff\\\"\\\\xed\\\\xa0\\\\x80\"");
+}
+
 Test(base, buf_cap_sticks)
 {
 	AUTO_BUF struct vex_buf b = { .cap = 10 };
