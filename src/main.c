@@ -239,7 +239,7 @@ static void set_environment(char **argv)
 }
 
 /* glibc gives threads heaps of their own, eight a core, each with room it keeps: with
- * 10,000 vectors of 384 dimensions under load that was 20 MB (tests/bench/memory.sh). */
+ * 10,000 vectors of 384 dimensions under load that was 20 MB (tests/shell/memory.sh). */
 static void frugal(void)
 {
 	mallopt(M_ARENA_MAX, 2);

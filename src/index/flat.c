@@ -18,6 +18,7 @@
 #define BLOCK 4096u
 #define QUERIES_MAX 64u /* taken through the rows at once */
 #define TILE 65536u     /* bytes of rows that several queries visit in turn */
+#define ALIGN ((uintptr_t)64)
 
 struct scan {
 	const struct vex_rows *rows;
@@ -286,7 +287,7 @@ static size_t scratch_size(size_t room, size_t group)
 	size_t each = room + sizeof(double) + sizeof(struct vex_score_query) +
 		      BLOCK * sizeof(float);
 
-	return (each * group + 63) & ~(size_t)63;
+	return each * group;
 }
 
 vex_err vex_flat_search(const struct vex_rows *rows, const float *queries, size_t nq,
@@ -301,9 +302,12 @@ vex_err vex_flat_search(const struct vex_rows *rows, const float *queries, size_
 	size_t room = vex_score_room(&s.layout);
 	vex_err err = 0;
 
-	AUTO_FREE uint8_t *scratch = aligned_alloc(64, scratch_size(room, group));
-	if (!scratch)
+	/* Not aligned_alloc: once freed, its blocks are too short for the next call
+	 * (glibc 2.36), and under load each search left 16 KB of heap behind. */
+	AUTO_FREE uint8_t *block = malloc(scratch_size(room, group) + ALIGN - 1);
+	if (!block)
 		return -ENOMEM;
+	uint8_t *scratch = block + (-(uintptr_t)block & (ALIGN - 1));
 	s.stride = vex_row_bytes(rows->type, rows->dim);
 	s.blas = vex_score_by_blas(&s.layout, rows->metric);
 	s.room = scratch;
