@@ -84,8 +84,8 @@ static int check(struct search *s, const struct invocation *in)
 		return cli_error("--beta: not above 0 and at most 100");
 	if (s->recall_given && !(s->recall > 0 && s->recall <= 1))
 		return cli_error("--recall: not above 0 and at most 1");
-	if (s->recall_given + s->ef_given + s->exact > 1)
-		return cli_error("--recall, --ef and --exact exclude each other");
+	if (s->recall_given && s->ef_given)
+		return cli_error("--recall and --ef exclude each other");
 	s->range = !s->k_given && (s->max_given || s->min_given);
 	if (!s->k_given)
 		s->k = 10;

@@ -45,6 +45,11 @@ for bad in 0 -1 1.5 x; do
 done
 vexctl search --space s --recall 0.5 --ef 3 --vector-file "$T/q" 2>/dev/null
 check "recall and ef: exit 2" test $? = 2
+for with in '--recall 0.5' '--ef 3'; do
+	# shellcheck disable=SC2086
+	check "--exact makes $with idle" grep -q '^plan: exact$' \
+		<(vexctl search --space s --exact $with --vector-file "$T/q" --explain 2>&1)
+done
 
 out=$(vexctl recall s --sample 64)
 check "recall prints three fields" test "$(printf '%s' "$out" | awk -F'\t' '{print NF, $2, $3}')" = "3 64 graph"
