@@ -23,11 +23,14 @@ static const struct command {
 	{ "get", cmd_get },
 	{ "health", cmd_health },
 	{ "import", cmd_import },
+	{ "reattach", cmd_reattach },
 	{ "rebuild", cmd_rebuild },
 	{ "recall", cmd_recall },
 	{ "restore", cmd_restore },
+	{ "scan", cmd_scan },
 	{ "search", cmd_search },
 	{ "space", cmd_space },
+	{ "stale", cmd_stale },
 	{ "stats", cmd_stats },
 	{ "status", cmd_status },
 	{ "sync", cmd_sync },
@@ -50,6 +53,8 @@ static const char help[] =
     "  txn      apply many puts and deletes in one step, or none\n"
     "  recall   measure what share of the true hits an index finds\n"
     "  rebuild  make an index anew\n"
+    "  stale    files whose vectors are for other content, or were taken away\n"
+    "  reattach bring back what a replacement took away\n"
     "  status   what the mount says of itself\n"
     "  config   read and set what may change while mounted\n"
     "  events   what happened to files with vectors: once, or following\n"
@@ -59,6 +64,7 @@ static const char help[] =
     "  sync     make every change so far durable\n"
     "  checkpoint  the same, and empty the write-ahead log\n"
     "  compact  give the room of removed vectors back\n"
+    "  scan     check the files and vectors of a store in use\n"
     "  backup   copy the store while it is in use; again: what has changed\n"
     "  restore  make a store of a backup\n"
     "  fsck     check a store that is not mounted, and repair it\n"

@@ -542,6 +542,81 @@ struct vexfs_compact {
 VEXFS_ASSERT(sizeof(struct vexfs_compact) == 64);
 VEXFS_ASSERT(offsetof(struct vexfs_compact, left) == 16);
 
+/* ---- freshness ------------------------------------------------------------------- */
+
+enum vexfs_stale_why {
+	VEXFS_STALE_CHANGED = 0,  /* the content changed */
+	VEXFS_STALE_REPLACED = 1, /* the file was replaced by one without attachments */
+	VEXFS_STALE_VANISHED = 2, /* it vanished behind the mount */
+};
+/* 8-byte aligned; the path, NUL-ended, and padding to a multiple of 8 follow. */
+struct VEXFS_IN_BYTES vexfs_stale_item {
+	uint32_t size; /* of the whole record */
+	uint32_t path_len;
+	int64_t since_ns; /* first missed, since 1970; 0: not known, or it only changed */
+	uint32_t why;     /* enum vexfs_stale_why; others may come */
+	uint32_t reserved;
+};
+VEXFS_ASSERT(sizeof(struct vexfs_stale_item) == 24);
+
+/*
+ * Paths with vectors that are not for the content there, of those the caller may read: a
+ * bounded part of the store a call, in no order; a path may come twice. `count` may be 0
+ * and `more` 1. ENODEV: no such space.
+ */
+#define VEXFS_STALE_ROOM 4160 /* the least room for data that is accepted */
+#define VEXFS_STALE_DATA 16256
+struct vexfs_stale {
+	uint32_t flags; /* 0 */
+	uint32_t count; /* out: records in data */
+	uint64_t after; /* in, out: 0, then what the last call left */
+	uint32_t more;  /* out: 1: call again */
+	uint32_t reserved0;
+	char space[VEXFS_NAME_LEN]; /* "": all */
+	uint64_t reserved[4];
+	uint8_t data[VEXFS_STALE_DATA];
+};
+VEXFS_ASSERT(offsetof(struct vexfs_stale, space) == 24);
+VEXFS_ASSERT(offsetof(struct vexfs_stale, data) == 120);
+
+/* The file at the path in data gets back what the file that it replaced, or that vanished
+ * from there, had attached, marked as stale; what it has itself stays. The caller must be
+ * allowed to write it. ENODATA: nothing is kept for that path. */
+#define VEXFS_REATTACH_DATA 4096
+struct vexfs_reattach {
+	uint32_t flags; /* 0 */
+	uint32_t path_len;
+	uint64_t attachments; /* out */
+	uint64_t reserved[2];
+	uint8_t data[VEXFS_REATTACH_DATA];
+};
+VEXFS_ASSERT(offsetof(struct vexfs_reattach, data) == 32);
+
+enum { VEXFS_SCAN_QUICK = 1u << 0 }; /* without the checksums of vectors */
+enum vexfs_scan_stage {
+	VEXFS_SCAN_FILES = 0,
+	VEXFS_SCAN_KEPT = 1,
+	VEXFS_SCAN_DONE = 2, /* out */
+};
+/* One bounded step of checking the store in use: flags, the rest zero for the first; pass
+ * the struct back until stage is DONE. The numbers are those of the one call. Root and
+ * the owner of the mount; EPERM for others. */
+struct vexfs_scan {
+	uint32_t flags;
+	uint32_t stage;    /* in, out: enum vexfs_scan_stage */
+	uint64_t cursor;   /* in, out */
+	uint64_t files;    /* out: with attachments, looked for */
+	uint64_t missing;  /* out: of these, not there */
+	uint64_t rows;     /* out: vectors compared with their checksums */
+	uint64_t bad;      /* out: attachments with one that does not match */
+	uint64_t returned; /* out: missing ones that are there again */
+	uint64_t purged;   /* out: missing for longer than keep_days: forgotten */
+	uint64_t errors;   /* out: files that could not be looked for */
+	uint64_t reserved[3];
+};
+VEXFS_ASSERT(sizeof(struct vexfs_scan) == 96);
+VEXFS_ASSERT(offsetof(struct vexfs_scan, files) == 16);
+
 /* Root and the owner of the mount; EPERM for others. */
 struct vexfs_status {
 	uint32_t flags;  /* 0 */
@@ -636,11 +711,15 @@ VEXFS_ASSERT(offsetof(struct vexfs_config, live) == 424);
 #define VEXFS_IOC_COMPACT VEXFS_IOC_(22, struct vexfs_compact)
 #define VEXFS_IOC_BACKUP VEXFS_IOC_(23, struct vexfs_backup)
 #define VEXFS_IOC_RECALL VEXFS_IOC_(24, struct vexfs_recall)
+#define VEXFS_IOC_STALE VEXFS_IOC_(25, struct vexfs_stale)
+#define VEXFS_IOC_REATTACH VEXFS_IOC_(26, struct vexfs_reattach)
+#define VEXFS_IOC_SCAN VEXFS_IOC_(27, struct vexfs_scan)
 
 VEXFS_ASSERT(sizeof(struct vexfs_search) <= VEXFS_IOC_MAX);
 VEXFS_ASSERT(sizeof(struct vexfs_page) <= VEXFS_IOC_MAX);
 VEXFS_ASSERT(sizeof(struct vexfs_items) <= VEXFS_IOC_MAX);
 VEXFS_ASSERT(sizeof(struct vexfs_space_list) <= VEXFS_IOC_MAX);
 VEXFS_ASSERT(sizeof(struct vexfs_stats) <= VEXFS_IOC_MAX);
+VEXFS_ASSERT(sizeof(struct vexfs_stale) <= VEXFS_IOC_MAX);
 
 #endif

@@ -65,7 +65,9 @@ struct vex_engine;
 	X(ERROR_RATE, "threshold_error_rate", NUMBER, 0, 1000, 10, true, NULL,           \
 	  "operations of 1000 that may fail by trouble (EIO, ENOSPC, ENOMEM ...)")       \
 	X(STACK_SAMPLE, "stack_sample", NUMBER, 0, 1000000, 64, true, NULL,              \
-	  "stacks are measured in one of so many requests; 0: never")
+	  "stacks are measured in one of so many requests; 0: never")                       \
+	X(KEEP_DAYS, "keep_days", NUMBER, 0, 36500, 30, true, NULL,                      \
+	  "attachments whose file was replaced or vanished are kept so long")
 
 enum vex_knob {
 #define X(id, ...) VEX_KNOB_##id,
@@ -188,6 +190,7 @@ struct vex_removal {
 	char *path;
 	int fd;    /* private: the object, from begin to end */
 	bool late; /* private: the intent could not be recorded */
+	bool keep; /* private: replaced by a file without attachments: its own are kept */
 };
 vex_err vex_engine_unlink_begin(struct vex_engine *e, int dirfd, const char *name,
 				struct vex_removal *r) VEX_CHECKED;
@@ -467,6 +470,38 @@ vex_err vex_engine_backup_next(struct vex_engine *e, struct vex_backup *b, void 
 void vex_engine_backup_end(struct vex_engine *e, struct vex_backup *b);
 /* Durable, and the WAL emptied into the catalog; frames that readers hold up are left. */
 vex_err vex_engine_checkpoint(struct vex_engine *e, uint64_t *frames) VEX_CHECKED;
+
+/* A path whose attachments are not for the content there. */
+struct vex_stale {
+	const char *path;
+	int64_t since_ns; /* when it was missed first; 0: not known */
+	uint8_t why;      /* 0: the content changed; else enum vex_kept_why */
+};
+/* Looks at a bounded number of files above *after, which ends as the last one looked at:
+ * `fn` gets those that the caller may read and returns 1 to stop before taking this one.
+ * *more: there are others. space "": all. -ENODEV. */
+vex_err vex_engine_stale(struct vex_engine *e, const struct vex_cred *cred,
+			 const char *space, uint64_t *after, bool *more,
+			 int (*fn)(void *, const struct vex_stale *),
+			 void *arg) VEX_CHECKED;
+/* Gives the file at `path` what the last file replaced there, or vanished from there,
+ * had attached, *n of it, stale. -ENODATA: nothing; -EACCES, -ENOENT; -EINVAL: no
+ * regular file. */
+vex_err vex_engine_reattach(struct vex_engine *e, const struct vex_cred *cred,
+			    const char *path, uint64_t *n) VEX_CHECKED;
+
+enum vex_scan_stage { VEX_SCAN_FILES = 0, VEX_SCAN_KEPT, VEX_SCAN_DONE };
+/* All zero to begin; what a call leaves says where the next one goes on. */
+struct vex_scan {
+	uint64_t cursor;
+	uint32_t stage;
+	bool quick; /* without the checksums of vectors */
+	/* out, of this call: */
+	uint64_t files, missing, rows, bad; /* looked at; of these not there; vectors */
+	uint64_t returned, purged, errors;  /* missing files; what could not be read */
+};
+/* One bounded step of the online check. */
+vex_err vex_engine_scan(struct vex_engine *e, struct vex_scan *n) VEX_CHECKED;
 
 /* ---- checking an unmounted store -------------------------------------------------- */
 

@@ -221,6 +221,18 @@ enum vex_note {
 	VEX_NOTE_CONFIG = 7,    /* key: "NAME VALUE WAS" */
 };
 
+/* What is known of a node whose file is not there: its attachments are kept a while. */
+enum vex_kept_why {
+	VEX_KEPT_REPLACED = 1, /* through the mount, by a file without attachments */
+	VEX_KEPT_VANISHED = 2, /* behind it */
+};
+struct vex_kept {
+	uint64_t node;
+	int64_t since_ns;        /* real time; a change: 0: now */
+	uint32_t uid, gid, mode; /* who might read it; mode 0: unknown */
+	uint8_t why;             /* enum vex_kept_why */
+};
+
 enum vex_change_kind {
 	/* space = out (new reference), spec = in. -EEXIST. */
 	VEX_SPACE_NEW = 1,
@@ -261,6 +273,10 @@ enum vex_change_kind {
 	/* form (enum vex_note), node, path, key (words about it): a row in the log, and
 	 * nothing else. */
 	VEX_NOTE,
+	/* node, kept: its file is not there. No error where there is no such node. */
+	VEX_KEEP,
+	/* node: it is there. No error where it was not kept. */
+	VEX_UNKEEP,
 };
 
 struct vex_change {
@@ -277,6 +293,7 @@ struct vex_change {
 	uint64_t from_lsn, from_slot;
 	uint32_t rows;
 	struct vex_stamp stamp, was;
+	struct vex_kept kept;
 	const char *path; /* for the log; may be NULL */
 	uint64_t lsn;     /* out: its number in the change log; 0: it has none */
 };
@@ -386,6 +403,16 @@ vex_err vex_read_names(struct vex_reader *r, uint64_t node,
 /* The nodes recorded at (parent, name). */
 vex_err vex_read_at(struct vex_reader *r, uint64_t parent, const char *name, uint32_t len,
 		    vex_err (*fn)(void *, uint64_t node), void *arg) VEX_CHECKED;
+/* Nodes above `after` that have attachments, in order, at most `most`. */
+vex_err vex_read_attached(struct vex_reader *r, uint64_t after, uint32_t most,
+			  vex_err (*fn)(void *, uint64_t node), void *arg) VEX_CHECKED;
+/* -ENOENT: it is not kept. */
+vex_err vex_read_kept(struct vex_reader *r, uint64_t node,
+		      struct vex_kept *out) VEX_CHECKED;
+/* Those above `after`, by node, at most `most`. */
+vex_err vex_read_kept_after(struct vex_reader *r, uint64_t after, uint32_t most,
+			    vex_err (*fn)(void *, const struct vex_kept *),
+			    void *arg) VEX_CHECKED;
 /* Nodes in state VEX_GOING. */
 vex_err vex_read_going(struct vex_reader *r, vex_err (*fn)(void *, uint64_t node),
 		       void *arg) VEX_CHECKED;

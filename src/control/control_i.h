@@ -191,6 +191,9 @@ vex_err ioc_checkpoint(struct call *c) VEX_CHECKED;   /* maintain.c */
 vex_err ioc_compact(struct call *c) VEX_CHECKED;      /* maintain.c */
 vex_err ioc_recall(struct call *c) VEX_CHECKED;       /* index.c */
 vex_err ioc_rebuild(struct call *c) VEX_CHECKED;      /* index.c */
+vex_err ioc_stale(struct call *c) VEX_CHECKED;        /* stale.c */
+vex_err ioc_reattach(struct call *c) VEX_CHECKED;     /* stale.c */
+vex_err ioc_scan(struct call *c) VEX_CHECKED;         /* stale.c */
 vex_err ioc_search(struct call *c) VEX_CHECKED;       /* search.c */
 vex_err ioc_next(struct call *c) VEX_CHECKED;         /* hits.c */
 vex_err ioc_space_create(struct call *c) VEX_CHECKED; /* space.c */

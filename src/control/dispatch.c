@@ -59,6 +59,10 @@ static const struct entry table[] = {
 	AT(VEXFS_IOC_COMPACT) = { WHOLE(vexfs_compact), NEEDS_WRITE | NEEDS_ADMIN,
 				  ioc_compact },
 	AT(VEXFS_IOC_RECALL) = { WHOLE(vexfs_recall), NEEDS_ADMIN, ioc_recall },
+	AT(VEXFS_IOC_STALE) = { UP_TO(vexfs_stale, data), 0, ioc_stale },
+	AT(VEXFS_IOC_REATTACH) = { UP_TO(vexfs_reattach, data), NEEDS_WRITE,
+				   ioc_reattach },
+	AT(VEXFS_IOC_SCAN) = { WHOLE(vexfs_scan), NEEDS_WRITE | NEEDS_ADMIN, ioc_scan },
 };
 
 /* ---- what handlers ask of a call ------------------------------------------------- */

@@ -9,7 +9,8 @@
  *
  * Under e->dirs, so that two callers who see the same copy make one node.
  */
-#include "names_i.h"
+#include "attach_i.h"
+#include "kept_i.h"
 
 struct copier {
 	struct vex_engine *e;
@@ -20,6 +21,10 @@ struct copier {
 	size_t n, cap;
 	struct vex_space **spaces; /* one reference a put */
 	size_t nspaces;
+	/* Taken over: what the other has not, stale. NULL: a copy as it is. */
+	const struct vex_obj *taker;
+	bool fresh;    /* the other's node is made by the same list */
+	size_t coming; /* bytes of names that are added */
 };
 
 static void copier_free(struct copier *c)
@@ -76,6 +81,8 @@ static vex_err add_put(struct copier *c, const struct vex_attach *a, struct vex_
 	p->rows = a->rows;
 	p->form = a->form;
 	p->stamp = a->stamp;
+	if (c->taker)
+		p->stamp = (struct vex_stamp){ .size = a->stamp.size, .mtime_ns = -1 };
 	p->key = changes_dup(c->l, a->key, a->key_len);
 	p->key_len = a->key_len;
 	if (a->text)
@@ -90,6 +97,25 @@ static bool passable(vex_err err)
 	return err == -EIO || err == -ENODATA || err == -ENODEV;
 }
 
+/* -ENODATA: not wanted. -ENOSPC: one name too many. */
+static vex_err taker_wants(struct copier *c, const struct vex_attach *a,
+			   struct vex_space *sp)
+{
+	struct attr_name name = { .key = a->key, .key_len = a->key_len };
+	struct vex_space_spec spec;
+	struct vex_attach own;
+	vex_err err = vex_read_attach(c->r, c->to, a->space, a->key, a->key_len, false,
+				      &own);
+
+	if (err != -ENODATA)
+		return err ? err : -ENODATA;
+	vex_space_spec(sp, &spec);
+	memcpy(name.space, spec.name, sizeof(name.space));
+	err = names_room(c->e, c->taker, c->to, &name, c->fresh, c->coming);
+	c->coming += names_bytes(&name);
+	return err;
+}
+
 static vex_err copy_one(struct copier *c, const struct vex_attach *a)
 {
 	AUTO_ATTACH struct vex_attach full = { 0 };
@@ -100,6 +126,8 @@ static vex_err copy_one(struct copier *c, const struct vex_attach *a)
 	if (!err)
 		err = vex_read_attach(c->r, c->from, a->space, a->key, a->key_len, true,
 				      &full);
+	if (!err && c->taker)
+		err = taker_wants(c, &full, sp);
 	if (!err)
 		err = copy_rows(c, &full, sp, &slot);
 	if (err)
@@ -129,6 +157,35 @@ static vex_err copy_all(struct copier *c)
 		err = copy_one(c, &c->v[i]);
 	if (err)
 		give_back(c->l);
+	return err;
+}
+
+vex_err node_take_over(struct vex_engine *e, struct vex_reader *r, uint64_t from,
+		       const struct vex_obj *o, uint64_t to, struct changes *l,
+		       uint64_t *n)
+{
+	struct copier c = { .e = e,
+			    .r = r,
+			    .from = from,
+			    .to = to,
+			    .l = l,
+			    .taker = o,
+			    .fresh = changes_make_node(l, 0, to) };
+	struct vex_change *drop;
+	vex_err err = copy_all(&c);
+
+	*n = c.nspaces;
+	if (!err && c.nspaces) {
+		drop = changes_add(l, VEX_NODE_DROP);
+		if (drop)
+			drop->node = from;
+		else
+			give_back(l);
+		err = changes_commit(e, l);
+	}
+	if (!err && c.nspaces)
+		node_made(o, to);
+	copier_free(&c);
 	return err;
 }
 

@@ -206,3 +206,12 @@ void dircache_regain(struct dircache *d, uint64_t node)
 	if (d->lost[spread(node) % LOST].node == node)
 		d->lost[spread(node) % LOST].node = 0;
 }
+
+void dircache_clear(struct dircache *d)
+{
+	SCOPED_LOCK(&d->lock);
+	memset(d->lost, 0, sizeof(d->lost));
+	for (unsigned i = 0; i < SETS; i++)
+		for (unsigned j = 0; j < WAYS; j++)
+			clear(&d->v[i][j]);
+}

@@ -66,7 +66,8 @@ vex_err removal_prepare(struct vex_engine *e, int dirfd, const char *name,
 		return err;
 	r->name = name;
 	r->last = S_ISDIR(st.st_mode) || st.st_nlink <= 1;
-	if (r->last)
+	r->keep = r->keep && r->last && S_ISREG(st.st_mode) && kept_has(e, r->node);
+	if (r->last && !r->keep)
 		change_state(l, r->node, VEX_GOING);
 	return l->err;
 }
@@ -74,7 +75,7 @@ vex_err removal_prepare(struct vex_engine *e, int dirfd, const char *name,
 void removal_settle(struct vex_engine *e, struct vex_removal *r, vex_err result,
 		    bool open, struct changes *l)
 {
-	bool nameless, intent = r->last && !r->late;
+	bool nameless, intent = r->last && !r->late && !r->keep;
 	struct stat st = { 0 };
 
 	if (!r->node)
@@ -92,6 +93,9 @@ void removal_settle(struct vex_engine *e, struct vex_removal *r, vex_err result,
 			change_name(l, VEX_NAME_DEL, r->node, r->parent, r->name);
 		if (intent)
 			change_state(l, r->node, VEX_LIVE);
+	} else if (r->keep) {
+		kept_replaced(r, &st, l);
+		dircache_drop(e->dircache, r->node);
 	} else if (open) {
 		if (r->parent)
 			change_name(l, VEX_NAME_DEL, r->node, r->parent, r->name);
@@ -178,6 +182,8 @@ static vex_err unlink_end(void *arg)
 	vex_err err;
 
 	removal_settle(j->e, j->r, j->result, j->open, &l);
+	if (!j->result && j->r->parent)
+		kept_forget(j->e, j->r, &l);
 	err = changes_commit(j->e, &l);
 	if (!j->result)
 		note_unlink(j->e, j->r);

@@ -34,6 +34,20 @@ enum linkage life_linkage(struct vex_engine *e, struct vex_reader *r, struct vex
 vex_err life_settle(struct vex_engine *e, struct vex_reader *r,
 		    uint64_t node) VEX_CHECKED;
 
+/* ---- kept.c: attachments whose file is not there ----------------------------------- */
+
+/* [deep] */
+bool kept_has(struct vex_engine *e, uint64_t node);
+/* Appends that r's file (st) was replaced and its attachments are kept. */
+void kept_replaced(const struct vex_removal *r, const struct stat *st, struct changes *l);
+
+/* [deep] The file now at (dirfd, r->name) is not the one before, though it may have its
+ * size and mtime: both written within one tick of the clock. */
+void kept_distinct(struct vex_engine *e, const struct vex_removal *r, int dirfd,
+		   struct changes *l);
+/* [deep] r's file was removed: what files it replaced had attached goes as well. */
+void kept_forget(struct vex_engine *e, const struct vex_removal *r, struct changes *l);
+
 /* The catalog cannot take a removal or a name, but the file operation goes on: true
  * for its errors, and says so, once. */
 bool late_may(struct vex_engine *e, vex_err err);

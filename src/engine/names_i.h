@@ -166,6 +166,8 @@ void dircache_drop(struct dircache *d, uint64_t node);
 bool dircache_lost(struct dircache *d, uint64_t node);
 void dircache_lose(struct dircache *d, uint64_t node);
 void dircache_regain(struct dircache *d, uint64_t node);
+/* Nothing is known: not of what was done behind the mount within the last second. */
+void dircache_clear(struct dircache *d);
 
 /* ---- flight.c ------------------------------------------------------------------------
  */

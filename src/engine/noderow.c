@@ -73,8 +73,13 @@ void node_relink(struct vex_engine *e, struct vex_node *n, const struct who *w)
 {
 	AUTO_CHANGES struct changes l = { 0 };
 
+	struct vex_change *c;
+
 	node_row_from(n, w);
 	change_node(&l, VEX_NODE_SET, n);
+	c = changes_add(&l, VEX_UNKEEP);
+	if (c)
+		c->node = n->id;
 	changes_later(e, &l);
 	if (n->is_dir && !l.err)
 		nodeset_add(e->dirset, &n->fh, n->id);

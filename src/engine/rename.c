@@ -5,7 +5,8 @@
  * the backing filesystem confirms it, so between the two, and after a crash, searches
  * find the file wherever it is. Of a directory it is one row, whatever lies below.
  *
- * A file that is replaced is a removal (life.c). Where it has attachments, those of
+ * A file that is replaced is a removal (life.c), unless what takes its place has no
+ * attachments (an editor saved it): then its own are kept (kept.c). Where it has attachments, those of
  * the file that takes its place are made durable first: the backing filesystem makes
  * content durable before such a rename, and a power loss must not leave the new
  * content with neither the old vectors nor the new. Syncing the catalog suffices: the
@@ -120,6 +121,7 @@ static vex_err prepare(struct rename_job *j, struct changes *l)
 		err = go_on(j, node_of_dir(e, r->olddirfd, &r->olddir));
 	if (!err && !r->newdir)
 		err = go_on(j, node_of_dir(e, r->newdirfd, &r->newdir));
+	r->victim.keep = !r->src || !kept_has(e, r->src);
 	if (!err && j->dst && replaces(j))
 		err =
 		    go_on(j, removal_prepare(e, r->newdirfd, r->newname, &r->victim, l));
@@ -314,6 +316,8 @@ static vex_err rename_end(void *arg)
 	settle_late(j, &l);
 	settle_names(j, &l);
 	removal_settle(j->e, &r->victim, j->result, j->victim_open, &l);
+	if (!j->result && r->victim.keep)
+		kept_distinct(j->e, &r->victim, r->newdirfd, &l);
 	err = changes_commit(j->e, &l);
 	if (!err)
 		(void)!late_settle(j->e);
@@ -354,7 +358,7 @@ void vex_engine_rename_end(struct vex_engine *e, struct vex_rename *r, vex_err r
 		names_later(&j);
 	if (!result && r->src)
 		note_rename(e, r->src, r);
-	if (err && !result && r->victim.node)
+	if (err && !result && r->victim.node && !r->victim.keep)
 		late_add(e, r->victim.node);
 	if (err && !late_may(e, err))
 		vex_warn("rename to %s: settled later: %s", r->newname, strerror(-err));

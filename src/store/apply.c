@@ -284,10 +284,21 @@ static vex_err node_drop(struct writer *w, struct vex_change *c)
 	if (!err)
 		err = sql_do(&w->q, SQL_NAME_DROP, "i", c->node);
 	if (!err)
+		err = sql_do(&w->q, SQL_KEPT_DEL, "i", c->node);
+	if (!err)
 		err = sql_do(&w->q, SQL_NODE_DEL, "i", c->node);
 	if (!err)
 		w->nodes -= sqlite3_changes(w->q.db);
 	return err;
+}
+
+static vex_err keep(struct writer *w, const struct vex_change *c)
+{
+	const struct vex_kept *k = &c->kept;
+
+	return sql_do(&w->q, SQL_KEPT_SET, "iiiiii", c->node,
+		      k->since_ns ? k->since_ns : (int64_t)w->now, (int64_t)k->why,
+		      (int64_t)k->uid, (int64_t)k->gid, (int64_t)k->mode);
 }
 
 static vex_err note(struct writer *w, struct vex_change *c)
@@ -328,6 +339,10 @@ vex_err apply_change(struct writer *w, struct vex_change *c)
 		return stamp(w, c);
 	case VEX_NOTE:
 		return note(w, c);
+	case VEX_KEEP:
+		return keep(w, c);
+	case VEX_UNKEEP:
+		return sql_do(&w->q, SQL_KEPT_DEL, "i", c->node);
 	case VEX_STAMP_ONE:
 		return stamp_one(w, c);
 	case VEX_MOVE:

@@ -420,6 +420,64 @@ vex_err vex_read_going(struct vex_reader *r, vex_err (*fn)(void *, uint64_t node
 	return err ? read_err(err) : each_id(r, SQL_NODE_GOING, st, fn, arg);
 }
 
+vex_err vex_read_attached(struct vex_reader *r, uint64_t after, uint32_t most,
+			  vex_err (*fn)(void *, uint64_t node), void *arg)
+{
+	sqlite3_stmt *st;
+	vex_err err =
+	    sql_start(&r->q, SQL_ATTACH_NODES, &st, "ii", after, (int64_t)most);
+
+	return err ? read_err(err) : each_id(r, SQL_ATTACH_NODES, st, fn, arg);
+}
+
+/* ---- files that are not there ------------------------------------------------ */
+
+static void get_kept(sqlite3_stmt *st, struct vex_kept *k)
+{
+	*k = (struct vex_kept){
+		.node = sql_u64(st, 0),
+		.since_ns = sqlite3_column_int64(st, 1),
+		.why = sql_u8(st, 2),
+		.uid = sql_u32(st, 3),
+		.gid = sql_u32(st, 4),
+		.mode = sql_u32(st, 5),
+	};
+}
+
+vex_err vex_read_kept(struct vex_reader *r, uint64_t node, struct vex_kept *out)
+{
+	sqlite3_stmt *st;
+	vex_err err = sql_start(&r->q, SQL_KEPT_GET, &st, "i", node);
+	int more;
+
+	if (err)
+		return read_err(err);
+	more = sql_next(st);
+	if (more == 1)
+		get_kept(st, out);
+	sql_end(&r->q, SQL_KEPT_GET, st);
+	return more == 1 ? 0 : more ? read_err(more) : -ENOENT;
+}
+
+vex_err vex_read_kept_after(struct vex_reader *r, uint64_t after, uint32_t most,
+			    vex_err (*fn)(void *, const struct vex_kept *), void *arg)
+{
+	sqlite3_stmt *st;
+	vex_err err = sql_start(&r->q, SQL_KEPT_AFTER, &st, "ii", after, (int64_t)most);
+	int more = 0;
+
+	if (err)
+		return read_err(err);
+	while (!err && (more = sql_next(st)) == 1) {
+		struct vex_kept k;
+
+		get_kept(st, &k);
+		err = fn(arg, &k);
+	}
+	sql_end(&r->q, SQL_KEPT_AFTER, st);
+	return err ? err : read_err(more);
+}
+
 /* ---- the change log ---------------------------------------------------------- */
 
 vex_err vex_read_log_first(struct vex_reader *r, uint64_t *lsn)

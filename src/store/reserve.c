@@ -77,6 +77,8 @@ static bool one_is_for(const struct vex_change *c)
 	case VEX_SPACE_DROP:
 	case VEX_STAMP:
 	case VEX_STAMP_ONE:
+	case VEX_KEEP:
+	case VEX_UNKEEP:
 		return true;
 	case VEX_NODE_NEW: /* a file may move below a directory that has no node yet */
 		return c->node_in->is_dir;

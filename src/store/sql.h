@@ -85,6 +85,14 @@
 	X(ATTACH_PURGE, "DELETE FROM attach WHERE lsn>?1 AND lsn<=?2 AND space IN "      \
 			"(SELECT id FROM space WHERE dropped=1)")                        \
 	X(ATTACH_MOVE, "UPDATE attach SET slot=?2 WHERE lsn=?1")                         \
+	X(ATTACH_NODES, "SELECT DISTINCT node FROM attach WHERE node>?1 ORDER BY node "  \
+			"LIMIT ?2")                                                      \
+	X(KEPT_SET, "INSERT OR REPLACE INTO kept(node,since,why,uid,gid,mode) "          \
+		    "SELECT id,?2,?3,?4,?5,?6 FROM node WHERE id=?1")                    \
+	X(KEPT_DEL, "DELETE FROM kept WHERE node=?1")                                    \
+	X(KEPT_GET, "SELECT node,since,why,uid,gid,mode FROM kept WHERE node=?1")        \
+	X(KEPT_AFTER, "SELECT node,since,why,uid,gid,mode FROM kept WHERE node>?1 "      \
+		      "ORDER BY node LIMIT ?2")                                          \
 	X(FREE_PAGES, "PRAGMA freelist_count")                                           \
 	X(SPACE_MOVED, "SELECT ifnull(moved,0) FROM space WHERE id=?1")                  \
 	X(SPACE_MOVED_SET, "UPDATE space SET moved=?2 WHERE id=?1")                      \

@@ -27,6 +27,9 @@ static const struct statement {
 	int version;
 	const char *text;
 } tables[] = {
+	/* Nodes whose file is not there, and since when. */
+	{ 2, "CREATE TABLE IF NOT EXISTS kept(node INTEGER PRIMARY KEY, since INTEGER,"
+	     " why INTEGER, uid INTEGER, gid INTEGER, mode INTEGER)" },
 	{ 0, NULL }, /* the end */
 };
 

@@ -5,7 +5,7 @@
 vex_start
 
 # ---- the command line ------------------------------------------------------------------
-commands='search attach detach get import export space txn status health top stats config events sync umount'
+commands='search attach detach get import export space txn status health top stale stats config events sync umount scan reattach'
 exits "--help" 0 vexctl --help
 for c in $commands; do
 	check "help names $c" grep -q "^  $c " "$T/out"
@@ -20,7 +20,7 @@ for c in $commands 'space create' 'space list'; do
 	equal "$c --nope: one line" 1 "$(wc -l <"$T/err")"
 	equal "$c --nope: no output" 0 "$(wc -c <"$T/out")"
 done
-for c in '' frob 'txn a' stale reattach -z --nope 'space frob' space 'status a b' 'sync a b'; do
+for c in '' frob 'txn a' 'stale --nope' reattach -z --nope 'space frob' space 'status a b' 'sync a b'; do
 	# shellcheck disable=SC2086
 	exits "vexctl $c" 2 vexctl $c
 	equal "vexctl $c: one line" 1 "$(wc -l <"$T/err")"

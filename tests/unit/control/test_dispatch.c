@@ -16,6 +16,9 @@ static const unsigned long all[] = {
 	VEXFS_IOC_COMPACT,      VEXFS_IOC_REBUILD,    VEXFS_IOC_RECALL,
 	VEXFS_IOC_STATS, VEXFS_IOC_CONFIG,
 	VEXFS_IOC_BACKUP,
+	VEXFS_IOC_STALE,
+	VEXFS_IOC_REATTACH,
+	VEXFS_IOC_SCAN,
 };
 
 static uint64_t lsn(void)
@@ -122,6 +125,8 @@ Test(control_dispatch, every_flag_bit_of_every_struct_that_has_none_is_refused)
 			known = VEXFS_SEARCH_FLAGS;
 		if (all[i] == VEXFS_IOC_PUT || all[i] == VEXFS_IOC_DELETE)
 			known = VEXFS_ITEMS_STAGED;
+		if (all[i] == VEXFS_IOC_SCAN)
+			known = VEXFS_SCAN_QUICK;
 		for (unsigned bit = 0; bit < 32; bit++) {
 			memset(buf, 0, sizeof(buf));
 			buf[0] = 1u << bit;

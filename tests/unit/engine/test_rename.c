@@ -104,7 +104,9 @@ Test(rename, of_a_plain_file_over_one_with_attachments)
 	nf_file("b", "old", 2);
 	cr_assert_eq(nf_rename("a", "b", 0, false), 0);
 	nf_finds(0, 9, "");
-	cr_expect_eq(nf_attachments(), 0);
+	AUTO_FREE char *list = af_list("b");
+	cr_expect_str_eq(list, "");
+	cr_expect_eq(nf_attachments(), 1, "kept, for thirty days (test_kept.c)");
 }
 
 Test(rename, onto_a_link_of_itself_does_nothing)

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kept.c, stale.c, reattach.c, scan.c: attachments whose file is not there */
+#include <unistd.h>
+#include "kept_i.h"
+#include "names_fixture.h"
+
+TestSuite(kept, .init = nf_up, .fini = nf_down, .timeout = 60);
+
+static int add_path(void *arg, const struct vex_stale *s)
+{
+	struct vex_buf *b = arg;
+
+	vex_buf_fmt(b, "%s%s:%d", b->len ? " " : "", s->path, s->why);
+	return 0;
+}
+
+/* The whole list, as "PATH:WHY" joined by blanks: heap. */
+static char *listed_as(const struct vex_cred *cred)
+{
+	struct vex_buf b = { 0 };
+	uint64_t after = 0;
+	bool more = true;
+
+	while (more)
+		cr_assert_eq(vex_engine_stale(eng, cred, "", &after, &more, add_path, &b),
+			     0);
+	vex_buf_add(&b, "", 1);
+	return b.data;
+}
+
+static void lists(const char *wanted)
+{
+	AUTO_FREE char *got = listed_as(&af_uid0);
+
+	cr_expect_str_eq(got, wanted);
+}
+
+static struct vex_scan scan(void)
+{
+	struct vex_scan n = { 0 };
+
+	while (n.stage != VEX_SCAN_DONE)
+		cr_assert_eq(vex_engine_scan(eng, &n), 0);
+	return n;
+}
+
+/* As if it had been missed first so many days ago. */
+static void age(uint64_t node, int days)
+{
+	struct vex_change c = { .kind = VEX_KEEP,
+				.node = node,
+				.kept = { .why = VEX_KEPT_REPLACED,
+					  .since_ns = (int64_t)vex_now_real() -
+						      days * 86400000000000ll } };
+
+	cr_assert_eq(vex_store_commit(eng->store, &c, 1, NULL), 0);
+}
+
+static vex_err reattach(const char *path, uint64_t *n)
+{
+	return vex_engine_reattach(eng, &af_uid0, path, n);
+}
+
+static void replaced(const char *name, float x)
+{
+	nf_file(name, "old content", x);
+	af_write("tmp", "new");
+	cr_assert_eq(nf_rename("tmp", name, 0, false), 0);
+}
+
+Test(kept, a_replacement_keeps)
+{
+	uint64_t n;
+
+	replaced("b", 2);
+	nf_finds(0, 9, "");
+	lists("b:1");
+	cr_assert_eq(reattach("b", &n), 0);
+	cr_expect_eq(n, 1);
+	nf_finds(0, 9, "b");
+	lists("b:0");
+	cr_expect_eq(nf_attachments(), 1);
+	cr_expect_eq(reattach("b", &n), -ENODATA);
+}
+
+/* Same size, and the same time because the clock has not ticked. */
+Test(kept, a_replacement_of_that_very_moment_is_no_return)
+{
+	nf_file("b", "old", 2);
+	af_write("tmp", "new");
+	nf_sh("touch -r b tmp");
+	cr_assert_eq(nf_rename("tmp", "b", 0, false), 0);
+	nf_finds(0, 9, "");
+	lists("b:1");
+}
+
+Test(kept, while_it_is_open)
+{
+	uint64_t n;
+
+	nf_file("b", "old", 2);
+	AUTO_OBJ struct af_obj x;
+	af_open("b", &x);
+	af_write("tmp", "new");
+	cr_assert_eq(nf_rename("tmp", "b", 0, true), 0);
+	vex_engine_released(eng, atomic_load(&x.node));
+	lists("b:1");
+	cr_assert_eq(reattach("b", &n), 0);
+	nf_finds(0, 9, "b");
+}
+
+Test(kept, a_rename_that_fails_keeps_nothing)
+{
+	struct vex_rename r;
+
+	nf_file("b", "old", 2);
+	af_write("tmp", "new");
+	cr_assert_eq(vex_engine_rename_begin(eng, af_root, "tmp", af_root, "b", 0, &r),
+		     0);
+	vex_engine_rename_end(eng, &r, -EIO, false);
+	lists("");
+	nf_finds(0, 9, "b");
+	cr_expect_eq(scan().purged, 0);
+	nf_finds(0, 9, "b");
+}
+
+Test(kept, over_one_of_two_links)
+{
+	nf_file("b", "old", 2);
+	cr_assert_eq(nf_link("b", "c"), 0);
+	af_write("tmp", "new");
+	cr_assert_eq(nf_rename("tmp", "b", 0, false), 0);
+	nf_finds(0, 9, "c");
+	lists("");
+}
+
+Test(kept, thirty_days)
+{
+	struct vex_node row;
+	uint64_t node, n;
+
+	nf_file("b", "old", 2);
+	node = nf_node("b");
+	af_write("tmp", "new");
+	cr_assert_eq(nf_rename("tmp", "b", 0, false), 0);
+	age(node, 29);
+	lists("b:1");
+	cr_expect_eq(scan().purged, 0);
+	cr_expect(nf_row(node, &row));
+	age(node, 31);
+	lists("");
+	cr_expect_eq(scan().purged, 1);
+	cr_expect_not(nf_row(node, &row));
+	cr_expect_eq(nf_attachments(), 0);
+	cr_expect_eq(reattach("b", &n), -ENODATA);
+}
+
+Test(kept, what_is_there_is_never_purged)
+{
+	nf_file("b", "x", 2);
+	age(nf_node("b"), 1000);
+	cr_expect_eq(scan().purged, 0);
+	nf_finds(0, 9, "b");
+	age(nf_node("b"), 1000);
+	nf_sh("mv b b2");
+	cr_expect_eq(scan().purged, 0);
+	nf_finds(0, 9, "b2");
+}
+
+Test(kept, vanished_and_back)
+{
+	struct vex_scan n;
+
+	nf_sh("mkdir d");
+	nf_file("d/b", "x", 2);
+	nf_sh("mkdir ../$(basename $PWD).away && cp -p d/b ../$(basename $PWD).away/ && "
+	      "rm d/b");
+	lists("d/b:2");
+	n = scan();
+	cr_expect_eq(n.missing, 1);
+	nf_sh("rmdir d");
+	lists("d/b:2");
+	nf_sh("mkdir d && cp -p ../$(basename $PWD).away/b d/ && "
+	      "rm -r ../$(basename $PWD).away");
+	n = scan();
+	cr_expect_eq(n.missing, 0);
+	cr_expect_eq(n.returned, 1);
+	nf_finds(0, 9, "d/b");
+	lists("");
+}
+
+/* A file recorded on another filesystem (no handle), its place now on the store's: the
+ * disk is not mounted. */
+Test(kept, a_disk_that_is_away)
+{
+	struct vex_node row;
+	uint64_t node;
+
+	nf_sh("mkdir d");
+	nf_file("d/b", "x", 2);
+	node = nf_node("d/b");
+	cr_assert(nf_row(node, &row));
+	row.fh = (struct vex_fh){ .len = 0 };
+	struct vex_change c = { .kind = VEX_NODE_SET, .node = node, .node_in = &row };
+	cr_assert_eq(vex_store_commit(eng->store, &c, 1, NULL), 0);
+	nf_sh("rm d/b");
+	age(node, 1000);
+	cr_expect_eq(scan().purged, 0);
+	cr_expect(nf_row(node, &row));
+}
+
+Test(kept, a_removed_path_is_forgotten)
+{
+	replaced("b", 2);
+	nf_attach("b", 3);
+	lists("");
+	cr_assert_eq(nf_unlink("b", false), 0);
+	lists("");
+	cr_expect_eq(nf_attachments(), 0);
+}
+
+Test(kept, not_told_to_those_who_could_not_read)
+{
+	NEEDS_ROOT();
+	nf_file("b", "x", 2);
+	nf_sh("chmod 755 . && chmod 600 b");
+	af_write("tmp", "new");
+	nf_sh("chmod 644 tmp");
+	cr_assert_eq(nf_rename("tmp", "b", 0, false), 0);
+	lists("b:1");
+	AUTO_FREE char *got = listed_as(&af_nobody);
+	cr_expect_str_eq(got, "");
+	uint64_t n;
+	nf_sh("chmod 666 b");
+	cr_expect_eq(vex_engine_reattach(eng, &af_nobody, "b", &n), -ENODATA);
+}
+
+Test(kept, survives_a_remount)
+{
+	uint64_t n;
+
+	replaced("b", 2);
+	af_again();
+	lists("b:1");
+	cr_assert_eq(reattach("b", &n), 0);
+	nf_finds(0, 9, "b");
+}
