@@ -18,6 +18,7 @@
 #include "kept_i.h"
 
 #define DAY_NS (86400ll * 1000000000)
+#define AT_OPEN 256u
 
 /* ---- what is kept ------------------------------------------------------------------ */
 
@@ -224,4 +225,38 @@ vex_err kept_settle(struct vex_engine *e, struct vex_reader *r, const struct vex
 	if (c)
 		c->node = k->node;
 	return err && err != -ENOENT ? err : changes_commit(e, &l);
+}
+
+/* ---- at open ----------------------------------------------------------------------- */
+
+struct expiry {
+	struct vex_engine *e;
+	struct idlist ids;
+};
+
+static vex_err take_expired(void *arg, const struct vex_kept *k)
+{
+	struct expiry *x = arg;
+
+	if (!kept_expired(x->e, k))
+		return 0;
+	return x->ids.n == AT_OPEN ? 1 : idlist_add(&x->ids, k->node);
+}
+
+void kept_expire(struct vex_engine *e, struct vex_reader *r)
+{
+	struct expiry x = { .e = e };
+	vex_err err = vex_read_kept_after(r, 0, UINT32_MAX, take_expired, &x);
+
+	for (size_t i = 0; err >= 0 && i < x.ids.n; i++) {
+		struct vex_kept k;
+		enum kept_end end;
+
+		err = vex_read_kept(r, x.ids.v[i], &k);
+		if (!err)
+			err = kept_settle(e, r, &k, &end);
+	}
+	if (err < 0)
+		vex_debug("what was kept stays for now: %s", strerror(-err));
+	idlist_free(&x.ids);
 }

@@ -45,6 +45,8 @@ void kept_replaced(const struct vex_removal *r, const struct stat *st, struct ch
  * size and mtime: both written within one tick of the clock. */
 void kept_distinct(struct vex_engine *e, const struct vex_removal *r, int dirfd,
 		   struct changes *l);
+/* [deep] At open: some of what was kept long enough goes. */
+void kept_expire(struct vex_engine *e, struct vex_reader *r);
 /* [deep] r's file was removed: what files it replaced had attached goes as well. */
 void kept_forget(struct vex_engine *e, const struct vex_removal *r, struct changes *l);
 

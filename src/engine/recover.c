@@ -25,6 +25,8 @@ vex_err recover_intents(struct vex_engine *e)
 		err = vex_read_going(r, collect, &ids);
 	for (size_t i = 0; !err && i < ids.n; i++)
 		err = life_settle(e, r, ids.v[i]);
+	if (!err)
+		kept_expire(e, r);
 	/* A full disk: they stay intents, in no search, until a later open. */
 	if (err && late_may(e, err))
 		return 0;

@@ -5,8 +5,6 @@
  * back, and notes since when one is missing), every vector compared with its checksum;
  * then what has been missing for keep_days is purged (kept.c), where its disk is there.
  * One damaged file or row is counted and passed over.
- *
- * The tidy thread (tidy.c) takes the same steps, without the checksums, once a day.
  */
 #include "attach_i.h"
 #include "kept_i.h"

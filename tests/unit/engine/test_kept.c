@@ -245,3 +245,27 @@ Test(kept, survives_a_remount)
 	cr_assert_eq(reattach("b", &n), 0);
 	nf_finds(0, 9, "b");
 }
+
+Test(kept, the_next_mount_purges_as_well)
+{
+	struct vex_node row;
+	uint64_t old, young;
+
+	nf_file("b", "old", 2);
+	nf_file("c", "old", 3);
+	nf_file("d", "there", 4);
+	old = nf_node("b");
+	young = nf_node("c");
+	age(nf_node("d"), 31);
+	af_write("tmp", "new");
+	cr_assert_eq(nf_rename("tmp", "b", 0, false), 0);
+	af_write("tmp", "new");
+	cr_assert_eq(nf_rename("tmp", "c", 0, false), 0);
+	age(old, 31);
+	age(young, 29);
+	af_again();
+	cr_expect_not(nf_row(old, &row));
+	cr_expect(nf_row(young, &row));
+	nf_finds(0, 9, "d");
+	lists("c:1");
+}
