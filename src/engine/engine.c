@@ -236,11 +236,11 @@ void vex_engine_close(struct vex_engine *e)
 	if (e->pool)
 		vex_pool_free(e->pool);
 	attrs_stop(attrs);
-	e->attrs = NULL;
 	vex_pool_free(e->words);
 	graphs_free(e->graphs);
 	if (e->store)
 		vex_store_close(e->store);
+	e->attrs = NULL; /* the writer looks at it until then */
 	attrs_free(attrs);
 	dircache_free(e->dircache);
 	knowledge_free(e->known);
