@@ -158,7 +158,9 @@ static uint64_t first_of(uint64_t *bits, uint64_t words, uint64_t most)
 	return n;
 }
 
-/* Many at once may push out links that were somebody's only ones. */
+/* What is inserted may push out links that were somebody's only ones. After many that is
+ * looked for at once, after few when there is time (graph_connect): it costs a walk
+ * through all of the graph. */
 static vex_err insert_bits(struct follow *f, struct graph *g, const struct vex_view *v,
 			   const uint64_t *bits, uint64_t words, uint64_t n)
 {
@@ -169,7 +171,12 @@ static vex_err insert_bits(struct follow *f, struct graph *g, const struct vex_v
 	err = insert_all(&b, n);
 	if (!err && n >= ALONE)
 		g->insert_ns = (cpu_ns() - cpu) / n;
-	return err || n < ALONE ? err : vex_hnsw_connect(g->h);
+	if (err || n < ALONE) {
+		g->unconnected += n;
+		return err;
+	}
+	g->unconnected = 0;
+	return vex_hnsw_connect(g->h);
 }
 
 /* mem=: with the rows that come, as they are laid out now. */
@@ -229,6 +236,23 @@ static vex_err take_in(struct follow *f, struct graph *g, const struct vex_view 
 	vex_count(VEX_COUNT_INDEX_ROWS, n);
 	g->unsaved += n;
 	g->uncalibrated += n;
+	return err;
+}
+
+#define CONNECT_SHARE 20u /* of the time, a part, goes into such walks at most */
+
+vex_err graph_connect(struct graph *g)
+{
+	uint64_t start = vex_now_mono();
+	vex_err err;
+
+	if (start - g->connected_at < CONNECT_SHARE * g->connect_ns)
+		return 0;
+	err = vex_hnsw_connect(g->h);
+	g->connected_at = vex_now_mono();
+	g->connect_ns = g->connected_at - start;
+	if (!err)
+		g->unconnected = 0;
 	return err;
 }
 

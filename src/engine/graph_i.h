@@ -49,6 +49,8 @@ struct graph {
 	uint64_t uncalibrated; /* inserts and removes since the last calibration */
 	uint64_t batch;        /* pending rows taken at once now */
 	bool more;             /* some were left for the next look */
+	uint64_t unconnected;  /* inserts since the last walk for what nobody leads to */
+	uint64_t connected_at, connect_ns; /* of that walk */
 	float aim;             /* the recall its stop rule was chosen for */
 	bool aside;            /* another one of the space is searched */
 	uint64_t built;        /* nodes when it was whole; 0: it came from a file */
@@ -102,6 +104,8 @@ vex_err graph_follow(struct follow *f, struct graph *g, struct vex_space *sp) VE
 vex_err graph_check_recall(struct follow *f, struct graph *g,
 			   struct vex_space *sp) VEX_CHECKED;
 float graph_aim_of(struct vex_space *sp);
+/* Links to what nothing leads to, where it is time for that. */
+vex_err graph_connect(struct graph *g) VEX_CHECKED;
 /* Room for the bits of so many slots. */
 vex_err graph_room(struct graph *g, uint64_t slots) VEX_CHECKED;
 /* What waits for a sweep is swept, whatever it costs: before a save. */

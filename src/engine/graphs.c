@@ -28,6 +28,7 @@ struct graphs {
 	_Atomic bool stop;
 	_Atomic bool poked; /* there is work though the store has not changed */
 	bool more;          /* the thread's: some was left for the next look */
+	bool owing;         /* the thread's: some graph is to be connected */
 	bool started;
 	pthread_t thread;
 };
@@ -296,6 +297,7 @@ static void look_at(struct graphs *gs, struct graph *g, struct vex_space *sp)
 	}
 	say_state(gs, g, sp);
 	gs->more |= g->more;
+	gs->owing |= g->unconnected != 0;
 	if (g->unsaved > vex_hnsw_nodes(g->h) / SAVE_SHARE + SAVE_MIN && !g->more)
 		save(gs, g);
 }
@@ -397,6 +399,19 @@ static void watch_errors(uint64_t *next)
 		vex_limit_crossed(VEX_LIMIT_ERRORS, rate);
 }
 
+/* Nothing has changed since the last look: time for what can wait. */
+static void catch_up(struct graphs *gs)
+{
+	gs->owing = false;
+	for (struct graph *g = gs->list; g; g = g->next) {
+		vex_err err = g->unconnected ? graph_connect(g) : 0;
+
+		if (err)
+			vex_warn("index of space %u: %s", g->space, strerror(-err));
+		gs->owing |= g->unconnected != 0;
+	}
+}
+
 static void *graphs_main(void *arg)
 {
 	struct graphs *gs = arg;
@@ -409,6 +424,8 @@ static void *graphs_main(void *arg)
 
 		if (changed)
 			look(gs);
+		else if (gs->owing)
+			catch_up(gs);
 		pthread_mutex_lock(&gs->lock);
 		pthread_cond_broadcast(&gs->looked);
 		pthread_mutex_unlock(&gs->lock);

@@ -11,6 +11,7 @@
 #define ROWS 128u /* a file */
 
 static uint64_t seed;
+static uint32_t m = 12;
 
 static void up(void)
 {
@@ -38,7 +39,7 @@ static void attach(const char *name, uint32_t rows)
 static void fill(void)
 {
 	struct vex_space_spec spec = {
-		.name = "g", .dim = DIM, .metric = VEX_L2, .index = VEX_HNSW, .m = 12
+		.name = "g", .dim = DIM, .metric = VEX_L2, .index = VEX_HNSW, .m = m
 	};
 	char name[16];
 
@@ -154,6 +155,43 @@ static void recall_holds(double least)
 
 	cr_log_info("recall %.3f", r);
 	cr_assert_gt(r, least, "recall %.3f", r);
+}
+
+static uint64_t unreachable(void)
+{
+	AUTO_SPACE struct vex_space *sp = NULL;
+	struct vex_hnsw_flaws x = { 0 };
+	struct graph *g;
+
+	cr_assert_eq(vex_space_find(vex_engine_store(eng), "g", &sp), 0);
+	g = graphs_find(eng->graphs, vex_space_id(sp));
+	cr_assert_not_null(g);
+	cr_assert_eq(vex_hnsw_check(g->h, &x), 0);
+	graphs_put(eng->graphs, g);
+	return x.unreachable;
+}
+
+Test(graph, small_batches_leave_nothing_out_of_reach_for_long)
+{
+	uint64_t most = 0, left;
+	char name[32];
+
+	m = 4;
+	fill();
+	wait_ready(FILES * ROWS);
+	for (int i = 0; i < 30; i++) {
+		snprintf(name, sizeof(name), "f%d", i % (int)FILES);
+		attach(name, ROWS);
+		wait_ready(FILES * ROWS);
+		left = unreachable();
+		most = left > most ? left : most;
+		for (int tries = 0; tries < 1000 && left; tries++) {
+			usleep(5000);
+			left = unreachable();
+		}
+		cr_expect_eq(left, 0, "round %d: %llu", i, (unsigned long long)left);
+	}
+	cr_log_info("at most %llu", (unsigned long long)most);
 }
 
 Test(graph, small_spaces_have_none)
