@@ -83,6 +83,19 @@ os.write(fd, b"q")
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 END
 
+# ---- times that nobody set ------------------------------------------------------------------
+vex_stop
+vex_start -o allow_other,stack_sample=0
+# 200 queries among 150 rows of 16384: more than 10 ms on any machine.
+python3 -c 'import struct, sys
+sys.stdout.buffer.write(struct.pack("<16384f", *range(1, 16385)) * 200)' |
+	vexctl search --space wide --exact --vector-file - -k 1 >"$T/out"
+check "a default was crossed" grep -q '"name": "search".*"crossed": true' "$MNT/.vexfs/status"
+exits "all is well" 0 vexctl health
+vexctl config threshold_search_ms=10
+exits "what was set counts" 1 vexctl health
+check "and is said" grep -q 'threshold search' "$T/out"
+
 # ---- a store with damage ------------------------------------------------------------------
 vex_stop
 printf 'XXXX' | dd of="$(ls "$STORE"/.vexfs/spaces/*.rows | head -1)" bs=1 seek=4096 conv=notrunc status=none
