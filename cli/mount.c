@@ -80,6 +80,23 @@ static void look_at_cwd(struct mount *m)
 	    top >= 0 && !fstat(top, &st) && st.st_dev == m->dev && st.st_ino == m->ino;
 }
 
+static int check_abi(const struct mount *m)
+{
+	if (m->version.abi == VEXFS_ABI)
+		return 0;
+	return cli_error("%s speaks interface %u, this vexctl %u", m->path,
+			 m->version.abi, VEXFS_ABI);
+}
+
+int mount_holding(const char *path, struct mount *out)
+{
+	int err = probe_above(path, out);
+
+	if (err)
+		return cli_error("%s: not in a VexFS mount", path);
+	return check_abi(out);
+}
+
 static int find(const struct invocation *in, const char *path, struct mount *out)
 {
 	const char *env = getenv("VEXFS_MOUNT");
@@ -99,11 +116,9 @@ int mount_find(const struct invocation *in, const char *path, struct mount *out)
 {
 	int err = find(in, path, out);
 
-	if (err)
-		return err;
-	if (out->version.abi != VEXFS_ABI)
-		return cli_error("%s speaks interface %u, this vexctl %u", out->path,
-				 out->version.abi, VEXFS_ABI);
-	look_at_cwd(out);
-	return 0;
+	if (!err)
+		err = check_abi(out);
+	if (!err)
+		look_at_cwd(out);
+	return err;
 }

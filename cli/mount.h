@@ -31,6 +31,9 @@ void mount_free(struct mount *m);
  * holds the current directory. */
 int mount_find(const struct invocation *in, const char *path, struct mount *out);
 
+/* By `path` alone. */
+int mount_holding(const char *path, struct mount *out);
+
 /*
  * The path below the mount's root that `arg` names ("": the root), whether it exists
  * or not. A last symlink stays one. `arg` is absolute; or relative to the current

@@ -136,7 +136,18 @@ static const char *asked_for(const struct invocation *in)
 {
 	const char *env = getenv("VEXFS_MOUNT");
 
-	return in->mount ? in->mount : env && *env ? env : in->args[0];
+	if (in->mount || in->args[0])
+		return in->mount ? in->mount : in->args[0];
+	return env && *env ? env : NULL;
+}
+
+/* What is named as an argument is what goes, never the mount of $VEXFS_MOUNT or of the
+ * current directory in its place. */
+static int find(const struct invocation *in, struct mount *m)
+{
+	if (in->mount || !in->args[0])
+		return mount_find(in, NULL, m);
+	return mount_holding(in->args[0], m);
 }
 
 static int umount_live(const struct invocation *in)
@@ -144,7 +155,7 @@ static int umount_live(const struct invocation *in)
 	AUTO_MOUNT struct mount m = MOUNT_INIT;
 	AUTO_CLOSE int pidfd = -1;
 	AUTO_FREE char *path = NULL;
-	int err = mount_find(in, in->args[0], &m);
+	int err = find(in, &m);
 
 	if (err)
 		return err;

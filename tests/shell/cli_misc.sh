@@ -128,6 +128,10 @@ fi
 # ---- umount -------------------------------------------------------------------------------------
 (cd "$MNT" && exec 9<"$MNT/f" && exits "busy" 2 vexctl umount && [ $failures -eq 0 ]) ||
 	failures=$((failures + 1))
+mkdir "$T/other"
+exits "a path elsewhere, with VEXFS_MOUNT" 2 vexctl umount "$T/other"
+(cd "$MNT" && env -u VEXFS_MOUNT "$B/vexctl" umount "$T/other" 2>/dev/null)
+equal "a path elsewhere, from within" 2 $?
 check "it is still there" test -e "$MNT/.vexfs/control"
 check "umount" vexctl umount
 check "nothing is mounted" test ! -e "$MNT/f"
