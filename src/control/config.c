@@ -23,7 +23,7 @@ struct shown {
 
 static struct shown show(const struct vex_engine *e, enum vex_knob k)
 {
-	struct shown s;
+	struct shown s = { .text = "" };
 
 	vex_knob_print(k, vex_engine_knob(e, k), s.text, sizeof(s.text));
 	return s;

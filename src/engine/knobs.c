@@ -223,7 +223,7 @@ static void apply(struct vex_engine *e)
 
 void knobs_init(struct vex_engine *e, const struct vex_engine_opts *o)
 {
-	struct vex_settings own;
+	struct vex_settings own = { 0 };
 	const struct vex_settings *s = o->settings ? o->settings : &own;
 
 	pthread_mutex_init(&e->knobs_lock, NULL);

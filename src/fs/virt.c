@@ -164,7 +164,7 @@ static vex_err run_near(struct vex_fs *fs, const char *key, const struct vex_cre
 
 	if (!copy)
 		return -ENOMEM;
-	strsep(&rest, "/");
+	(void)strsep(&rest, "/");
 	space = strsep(&rest, "/");
 	k = strsep(&rest, "/");
 	file = rest;

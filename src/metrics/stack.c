@@ -65,7 +65,7 @@ static uintptr_t stack_low(void)
 	static _Thread_local uintptr_t low;
 	pthread_attr_t a;
 	void *base = NULL;
-	size_t size;
+	size_t size = 0;
 
 	if (low)
 		return low;

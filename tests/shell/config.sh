@@ -36,7 +36,7 @@ bad mem=12Q
 bad strict=maybe
 bad sync_interval_ms=
 bad threads=2
-bad =3
+bad "=3"
 bad --save
 bad batch_size=60 nonsense=1
 equal "names are checked first" 77 "$(vexctl config batch_size)"

@@ -8,7 +8,7 @@ vex_start -o allow_other,threshold_op_ms=0,threshold_search_ms=0,threshold_stora
 # Fields of the events so far: "EVENT PATH EXTRA".
 told()
 {
-	"${@:-vexctl}" events | python3 -c '
+	vexctl events | python3 -c '
 import json, sys
 last = 0
 for line in sys.stdin:

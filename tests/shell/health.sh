@@ -43,7 +43,7 @@ for i in range(150):
     os.setxattr(name, "user.vexfs.wide", one)
 END
 vexctl config threshold_search_ms=1
-for i in 1 2 3 4 5 6; do
+for _ in 1 2 3 4 5 6; do
 	vexctl search --like w1 --exact >/dev/null
 done
 exits "slow searches are kept" 0 vexctl stats --slow

@@ -30,7 +30,7 @@ else
 	echo "no promtool: the format is not checked by it" >&2
 fi
 for word in search stack error pending memory; do
-	check "a metric of $word" grep -q "^vexfs_[a-z_]*$word[a-z_]*[ {]" "$T/metrics"
+	check "a metric of $word" grep -q "^vexfs_[a-z_]*${word}[a-z_]*[ {]" "$T/metrics"
 done
 equal "HELP and TYPE go together" "$(grep -c '^# HELP' "$T/metrics")" \
 	"$(grep -c '^# TYPE' "$T/metrics")"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck disable=SC2010,SC2011,SC2012 # what ls and xargs make of these directories is the test
 # Query directories: .vexfs/near/SPACE/K/FILE and saved searches in .vexfs/search, with
 # ls, cp -L, find, xargs; as other users; after a remount.
 . "$(dirname "$0")/lib.sh"
