@@ -16,6 +16,13 @@ int64_t mtime_ns(const struct stat *st)
 	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
 }
 
+bool mtime_kept(int64_t was, const struct stat *st)
+{
+	if (was == mtime_ns(st))
+		return true;
+	return was > 0 && !st->st_mtim.tv_nsec && was / 1000000000 == st->st_mtim.tv_sec;
+}
+
 vex_err open_beneath(int dirfd, const char *path, uint64_t flags, uint64_t resolve,
 		     int *out)
 {

@@ -198,7 +198,7 @@ static struct fact *by_name(struct tree *t, struct entry *x)
 		if (f->n.is_dir && (f->n.fh_old || !f->n.fh.len))
 			return f;
 		if (f->n.has_mark && !f->n.is_dir && f->n.size == x->st.st_size &&
-		    f->n.mtime_ns == mtime_ns(&x->st))
+		    mtime_kept(f->n.mtime_ns, &x->st))
 			return f;
 	}
 	x->lost = x->guess = false;

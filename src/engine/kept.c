@@ -84,7 +84,7 @@ void kept_distinct(struct vex_engine *e, const struct vex_removal *r, int dirfd,
 	    vex_reader_get(e->store, &rd) || vex_read_node(rd, r->node, &n))
 		return;
 	now = stamp_of(&st);
-	if (n.size == now.size && n.mtime_ns == now.mtime_ns) {
+	if (n.size == now.size && mtime_kept(n.mtime_ns, &st)) {
 		n.mtime_ns = -1;
 		change_node(l, VEX_NODE_SET, &n);
 	}

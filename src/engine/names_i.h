@@ -34,6 +34,9 @@ static inline bool is_root(const struct vex_engine *e, const struct stat *st)
 	return st->st_ino == e->root_ino && st->st_dev == e->root_dev;
 }
 int64_t mtime_ns(const struct stat *st);
+/* Whether the file may be the one that had `was`, out of an archive: many, GNU tar's own
+ * among them, know whole seconds. Staleness is not judged so. */
+bool mtime_kept(int64_t was, const struct stat *st);
 /* openat2 with RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS and `resolve`. */
 vex_err open_beneath(int dirfd, const char *path, uint64_t flags, uint64_t resolve,
 		     int *out) VEX_CHECKED;

@@ -177,7 +177,7 @@ static vex_err stamp_matches(void *arg, const struct vex_attach *a)
 	struct stamps *s = arg;
 
 	s->match =
-	    a->stamp.size == s->st->st_size && a->stamp.mtime_ns == mtime_ns(s->st);
+	    a->stamp.size == s->st->st_size && mtime_kept(a->stamp.mtime_ns, s->st);
 	return s->match;
 }
 
@@ -188,7 +188,7 @@ bool node_adoptable(struct vex_engine *e, struct vex_reader *r, const struct vex
 
 	if (n->state != VEX_LIVE || n->is_dir || !S_ISREG(st->st_mode))
 		return false;
-	s.match = n->size == st->st_size && n->mtime_ns == mtime_ns(st);
+	s.match = n->size == st->st_size && mtime_kept(n->mtime_ns, st);
 	/* The row shows the file as it was when attached; stamps move along with it. */
 	if (!s.match && vex_read_attaches(r, n->id, stamp_matches, &s) < 0)
 		return false;

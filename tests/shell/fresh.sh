@@ -133,6 +133,17 @@ exits "scan again" 0 vexctl scan
 equal "it is back" "missing 0 returned 1 " "$(grep -E 'missing|returned' "$T/out" | tr '\n' ' ')"
 equal "found" "a b c e e2/dir/in sp ace " "$(found)"
 
+# tar's own format has whole seconds.
+touch -d '2020-01-01 00:00:00.5' "$MNT/b"
+tar -C "$STORE" --format=gnu -cf "$T/b.tar" b
+rm "$STORE/b"
+equal "gone again" "a c e e2/dir/in sp ace " "$(found)"
+tar -C "$STORE" -xf "$T/b.tar"
+equal "it came back" "a b c e e2/dir/in sp ace " "$(found)"
+equal "stale, as its time is another" "b " "$(stale)"
+sleep 1.1 # what changes behind the mount shows after a second
+attach b t 1,0
+
 # ---- the end of keeping
 sed -i 's/x/y/' "$MNT/e"
 equal "kept" "e " "$(stale)"
