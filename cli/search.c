@@ -35,6 +35,10 @@ static const char help[] =
     "  --exact              compare with every row, use no index\n"
     "  --ef N               effort of the index\n"
     "  --recall R           the share of the true hits it is to find, 0 to 1\n"
+    "  --max-ms N           end after so many milliseconds, and\n"
+    "  --max-visited N      after so many rows compared: what was seen by then is "
+    "printed,\n"
+    "                       and the exit code is 2\n"
     "  --explain            say on stderr what the search has cost\n"
     "\n"
     "Prints DISTANCE, tab, PATH, nearest first; tab, KEY, tab, ROW follow where there is "
@@ -161,6 +165,8 @@ static int search(struct search *s, struct invocation *in)
 	if (err)
 		return err;
 	printer_end(&p);
+	if (p.partial)
+		return cli_error("the search met its limit: what it had seen by then");
 	return p.printed ? CLI_OK : CLI_NONE;
 }
 
@@ -183,6 +189,8 @@ int cmd_search(struct invocation *in)
 		{ "max-distance", 0, OPT_NUMBER, &s.max_distance, 0, &s.max_given },
 		{ "min-similarity", 0, OPT_NUMBER, &s.min_similarity, 0, &s.min_given },
 		{ "mmr", 0, OPT_NUMBER, &s.mmr, 0, &s.mmr_given },
+		{ "max-ms", 0, OPT_COUNT, &s.max_ms, 1, &s.max_ms_given },
+		{ "max-visited", 0, OPT_COUNT, &s.max_visited, 1, &s.max_visited_given },
 		{ "per-file", 0, OPT_COUNT, &s.per_file, 0, &s.per_file_given },
 		{ "fresh", 0, OPT_FLAG, &s.fresh, 0, NULL },
 		{ "offset", 0, OPT_COUNT, &s.offset, 0, NULL },

@@ -13,10 +13,11 @@ enum search_form { FORM_LINES, FORM_PATHS, FORM_NUL, FORM_JSON, FORM_JSONL };
 struct search {
 	/* options */
 	const char *space, *vector, *file, *like, *unlike, *under, *where;
-	uint32_t k, per_file, ef, offset;
+	uint32_t k, per_file, ef, offset, max_ms, max_visited;
 	float max_distance, min_similarity, mmr, beta, recall;
 	bool k_given, per_file_given, ef_given, recall_given;
 	bool max_given, min_given, mmr_given, beta_given;
+	bool max_ms_given, max_visited_given;
 	bool exact, fresh, explain, paths, nul, json, jsonl;
 	/* what they come to */
 	enum search_form form;
@@ -34,6 +35,7 @@ struct printer {
 	uint32_t next_query; /* of the batch: whose heading is next */
 	uint64_t printed;
 	bool begun;
+	bool partial; /* a call met --max-ms or --max-visited: no more are made */
 	/* for --explain, of all calls together: */
 	char plan[16];
 	uint64_t rows, candidates, distances, nanoseconds;

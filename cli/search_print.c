@@ -176,8 +176,10 @@ void printer_end(struct printer *p)
 {
 	headings(p, p->opts->nqueries - 1);
 	if (p->opts->form == FORM_JSON)
-		buf_str(&p->line, p->printed ? "\n]}\n" : "]}\n");
+		buf_fmt(&p->line, "%s]%s}\n", p->printed ? "\n" : "",
+			p->partial ? ",\"partial\":true" : "");
 	flush(p);
+	fflush(stdout);
 	if (p->opts->explain)
 		explain(p);
 }

@@ -21,6 +21,7 @@ static uint32_t flags_of(const struct search *o, bool staged)
 	flags |= o->range ? VEXFS_SEARCH_RANGE : 0;
 	flags |= o->fresh ? VEXFS_SEARCH_FRESH : 0;
 	flags |= o->mmr_given ? VEXFS_SEARCH_MMR : 0;
+	flags |= o->max_ms_given || o->max_visited_given ? VEXFS_SEARCH_LIMITS : 0;
 	flags |= o->recall_given ? VEXFS_SEARCH_RECALL : 0;
 	flags |= o->per_file_given && !o->per_file ? VEXFS_SEARCH_ALL_ROWS : 0;
 	/* With both, the similarity goes: the daemon knows whether it means anything. */
@@ -63,6 +64,8 @@ static int prepare(struct session *s, const struct search *o, uint32_t first, ui
 	c->per_file = o->per_file;
 	c->ef = o->ef;
 	c->recall = o->recall;
+	c->max_ms = o->max_ms;
+	c->max_visited = o->max_visited;
 	c->mmr = o->mmr;
 	c->beta = o->beta;
 	c->max_distance = o->min_given ? o->min_similarity : o->max_distance;
@@ -103,6 +106,31 @@ static int read_rest(struct session *s, const struct vexfs_search *c, uint32_t b
 	return err;
 }
 
+/* What a search that met its limits has left in the session. An error has no reply: the
+ * page tells the space. */
+static int read_partial(struct session *s, uint32_t base, struct printer *p)
+{
+	AUTO_FREE struct vexfs_page *page = cli_alloc(1, sizeof(*page));
+	AUTO_FREE struct vexfs_search *head = cli_alloc(1, sizeof(*head));
+	struct vexfs_space space = { 0 };
+	int err;
+
+	p->partial = true;
+	do {
+		memset(page, 0, sizeof(*page));
+		err = session_call(s, VEXFS_IOC_NEXT, page);
+		if (!err && page->space && !head->space[0]) {
+			err = session_space_by_id(s, page->space, &space);
+			memcpy(head->space, space.name, sizeof(head->space));
+			head->metric = page->metric;
+		}
+		if (err)
+			return session_error(s, err, "search");
+		err = printer_hits(p, head, base, page->data, page->bytes);
+	} while (!err && page->left);
+	return err;
+}
+
 /* Queries [first, first + n), and for a range search on until there is no more. */
 static int answer(struct session *s, const struct search *o, uint32_t first, uint32_t n,
 		  struct vexfs_search *c, struct printer *p)
@@ -117,6 +145,8 @@ static int answer(struct session *s, const struct search *o, uint32_t first, uin
 		add_strings(o, c);
 		c->offset = offset;
 		err = session_call(s, VEXFS_IOC_SEARCH, c);
+		if (err == -ETIMEDOUT && c->flags & VEXFS_SEARCH_LIMITS)
+			return read_partial(s, first, p);
 		if (err)
 			return session_error(s, err, "search");
 		printer_cost(p, c);
@@ -151,7 +181,7 @@ int search_run(struct session *s, const struct search *o,
 	uint32_t chunk = chunk_of(s, o, limits);
 	int err = 0;
 
-	for (uint32_t at = 0; !err && at < o->nqueries; at += chunk) {
+	for (uint32_t at = 0; !err && !p->partial && at < o->nqueries; at += chunk) {
 		uint32_t n = o->nqueries - at < chunk ? o->nqueries - at : chunk;
 
 		err = answer(s, o, at, n, c, p);

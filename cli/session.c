@@ -124,6 +124,20 @@ int session_space(struct session *s, const char *name, struct vexfs_space *out)
 	return err;
 }
 
+int session_space_by_id(struct session *s, uint32_t id, struct vexfs_space *out)
+{
+	AUTO_FREE struct vexfs_space_list *list = cli_alloc(1, sizeof(*list));
+	int err;
+
+	list->after = id - 1;
+	err = session_call(s, VEXFS_IOC_SPACE_LIST, list);
+	if (!err && (!list->count || list->spaces[0].id != id))
+		err = -ENODEV;
+	if (!err)
+		*out = list->spaces[0];
+	return err;
+}
+
 int session_spaces_of(struct session *s, uint32_t dim, struct buf *names)
 {
 	AUTO_FREE struct vexfs_space_list *list = cli_alloc(1, sizeof(*list));

@@ -36,6 +36,7 @@ int session_read(struct session *s, void *buf, size_t size, size_t *n);
 /* A space by its name; -ENODEV where there is none. */
 int session_space(struct session *s, const char *name, struct vexfs_space *out);
 /* Names of the spaces of `dim`, separated by blanks; returns how many. -errno. */
+int session_space_by_id(struct session *s, uint32_t id, struct vexfs_space *out);
 int session_spaces_of(struct session *s, uint32_t dim, struct buf *names);
 
 #endif

@@ -99,16 +99,24 @@ enum {
 				     * they are chosen; k + offset at most 1024 */
 	VEXFS_SEARCH_UNLIKE = 1u << 9, /* away from the file named in data, by beta */
 	VEXFS_SEARCH_RECALL = 1u << 10, /* recall holds; ef must be 0 */
+	VEXFS_SEARCH_LIMITS = 1u << 12, /* max_visited, max_ms or both hold */
 };
-#define VEXFS_SEARCH_FLAGS 0x7ffu
+#define VEXFS_SEARCH_FLAGS 0x17ffu
 
 enum {
 	VEXFS_RESULT_TRUNCATED = 1u << 0, /* a range search met k_max: go on at offset */
+	VEXFS_RESULT_PARTIAL = 1u << 1,   /* the search met its LIMITS (of a page) */
 };
 
 #define VEXFS_SEARCH_HEAD 256
 #define VEXFS_SEARCH_DATA 16120
 /*
+ * LIMITS: the search ends once it has compared max_visited rows (an index: at the first
+ * step past them) or max_ms are over, waiting included; that is ETIMEDOUT, and the
+ * nearest of what it had seen by then are in the session: NEXT, which marks them with
+ * VEXFS_RESULT_PARTIAL, or read(2) gives them. To look them up it takes max_ms again at
+ * most. What a filter prepares before any row is compared is not cut short.
+ *
  * data in: the queries (queries x dim floats; none with STAGED or LIKE), then, each
  * only if its length is not 0, the strings like (PATH or PATH:KEY), under (DIR),
  * where (an expression over name path size mtime uid gid mode xattr.NAME, at most 4096
@@ -149,7 +157,8 @@ struct vexfs_search {
 	uint32_t reserved1;
 	uint32_t unlike_len;
 	float beta; /* of UNLIKE: 0 for the default, 0.5; at most 100 */
-	uint64_t reserved2[2];
+	uint64_t max_visited; /* of LIMITS: rows it may compare; 0: any number */
+	uint64_t max_ms;      /* of LIMITS: it may take, at most a day; 0: any time */
 	uint64_t candidates; /* out: rows that filter, directory and rights left to be
 			      * compared; `rows` where none was; 0 as rows */
 	uint64_t reserved3[4];
@@ -162,6 +171,8 @@ VEXFS_ASSERT(offsetof(struct vexfs_search, out_flags) == 112);
 VEXFS_ASSERT(offsetof(struct vexfs_search, total) == 128);
 VEXFS_ASSERT(offsetof(struct vexfs_search, plan) == 168);
 VEXFS_ASSERT(offsetof(struct vexfs_search, unlike_len) == 192);
+VEXFS_ASSERT(offsetof(struct vexfs_search, max_visited) == 200);
+VEXFS_ASSERT(offsetof(struct vexfs_search, max_ms) == 208);
 VEXFS_ASSERT(offsetof(struct vexfs_search, candidates) == 216);
 VEXFS_ASSERT(offsetof(struct vexfs_search, data) == VEXFS_SEARCH_HEAD);
 
@@ -199,9 +210,11 @@ struct vexfs_page {
 	uint32_t flags; /* 0 */
 	uint32_t hits;  /* out */
 	uint32_t bytes; /* out */
-	uint32_t reserved0;
-	uint64_t left; /* out: hits after these */
-	uint64_t reserved[3];
+	uint32_t out_flags;
+	uint64_t left;   /* out: hits after these */
+	uint32_t space;  /* out: id of the space they are from; 0: none was unread */
+	uint32_t metric; /* out */
+	uint64_t reserved[2];
 	uint8_t data[VEXFS_PAGE_DATA];
 };
 VEXFS_ASSERT(sizeof(struct vexfs_page) == 48 + VEXFS_PAGE_DATA);

@@ -402,6 +402,8 @@ struct vex_query {
 	float recall;       /* of the true hits an index is to find, at least; 0: the
 			     * space's own aim. Where none can, the search is exact */
 	float max_distance; /* INFINITY: none */
+	uint64_t max_visited; /* distances it may compute; 0: any number */
+	uint64_t max_ns;      /* it may take; 0: any time */
 	bool exact, fresh;
 	bool mmr;           /* k hits apart from each other, in order of choice */
 	float lambda;       /* of mmr: 0 (diverse) .. 1 (near) */
@@ -426,6 +428,8 @@ struct vex_result {
 	uint8_t metric;
 	uint32_t dim;
 	bool truncated; /* a range search met VEX_K_MAX */
+	bool partial;   /* it met max_visited or max_ns: of what it has seen by then */
+	uint32_t space_id;
 	uint64_t lsn;   /* last change it has seen */
 	uint64_t rows, candidates; /* of the space; of these, that may be hits */
 	uint64_t distances, nanoseconds;

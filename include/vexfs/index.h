@@ -72,15 +72,35 @@ struct vex_scan_stats {
 	uint64_t refused;   /* by accept */
 };
 
+/* How far a search may go; one that may not go on has met it, and what it has found by
+ * then stands. Of one thread at a time. */
+struct vex_bound {
+	uint64_t deadline; /* vex_now_mono; 0: none */
+	uint64_t most;     /* distances; 0: any number */
+	uint64_t seen;     /* of them, so far */
+	bool met;
+};
+static inline uint64_t vex_bound_left(const struct vex_bound *b)
+{
+	return !b || !b->most ? UINT64_MAX : b->most > b->seen ? b->most - b->seen : 0;
+}
+/* Whether the time is over. */
+static inline bool vex_bound_late(struct vex_bound *b)
+{
+	if (!b || !b->deadline || vex_now_mono() < b->deadline)
+		return false;
+	return b->met = true;
+}
+
 /*
  * Exact search of nq queries (nq x dim float32) into one topk each. Of float32 rows one
- * query goes through sgemv, several through sgemm; all else through vex_scores. `cancel`
- * (may be NULL) is looked at between blocks: non-zero ends with -EINTR. Scratch is
+ * query goes through sgemv, several through sgemm; all else through vex_scores. `bound`
+ * (may be NULL) is looked at between blocks: -ETIMEDOUT once it is met. Scratch is
  * allocated once a call.
  */
 vex_err vex_flat_search(const struct vex_rows *rows, const float *queries, size_t nq,
 			struct vex_topk **topk, vex_accept_fn accept, void *arg,
-			const _Atomic int *cancel,
+			struct vex_bound *bound,
 			struct vex_scan_stats *stats) VEX_CHECKED;
 
 /* ---- HNSW ------------------------------------------------------------------------ */
@@ -152,6 +172,7 @@ struct vex_hnsw_query {
 	 * graph as the query, the way a stranger would be searched for; the row itself
 	 * is found all the same where it is the entry. */
 	uint32_t absent;
+	struct vex_bound *bound; /* NULL: none; met: the best of what was seen */
 };
 /* Exact distances of the best found, into topk, through accept. */
 vex_err vex_hnsw_search(struct vex_hnsw *h, const struct vex_rows *rows,

@@ -78,6 +78,14 @@ vex_err hits_read(struct vex_session *s, void *buf, size_t size, size_t *n)
 	return !hits && left(s) ? too_small(s) : 0;
 }
 
+/* Before they are packed: with the last hit the result goes. */
+static void describe(struct vexfs_page *p, const struct vex_result *r)
+{
+	p->out_flags = r && r->partial ? VEXFS_RESULT_PARTIAL : 0;
+	p->space = r ? r->space_id : 0;
+	p->metric = r ? r->metric : 0;
+}
+
 vex_err ioc_next(struct call *c)
 {
 	struct vexfs_page *p = c->head;
@@ -85,11 +93,10 @@ vex_err ioc_next(struct call *c)
 
 	if (p->flags)
 		return session_fail(c->s, -EINVAL, "unknown flags %#x", p->flags);
-	err = call_reserved(c, p->reserved0);
-	if (!err)
-		err = call_reserved(c, p->reserved);
+	err = call_reserved(c, p->reserved);
 	if (err)
 		return err;
+	describe(p, c->s->result);
 	c->used = hits_pack(c->s, c->reply, c->room, &p->hits);
 	if (!p->hits && left(c->s))
 		return too_small(c->s);

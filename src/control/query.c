@@ -73,7 +73,8 @@ static void more(struct vex_session *s)
 	if (s->cursor < r->n)
 		return;
 	vex_buf_str(&s->text, r->n ? "\n]" : "]");
-	vex_buf_str(&s->text, r->truncated ? ",\"truncated\":true}\n" : "}\n");
+	vex_buf_str(&s->text, r->truncated ? ",\"truncated\":true" : "");
+	vex_buf_str(&s->text, r->partial ? ",\"partial\":true}\n" : "}\n");
 	unread_drop(s);
 }
 

@@ -234,6 +234,17 @@ static void take_recall(struct parse *p, const char *name, json_t *v)
 	p->h->flags |= VEXFS_SEARCH_RECALL;
 }
 
+static void take_limit(struct parse *p, const char *name, const json_t *v, uint64_t *out)
+{
+	json_int_t n = json_integer_value(v);
+
+	if (!json_is_integer(v) || n < 1)
+		wrong(p, "%s: a whole number is wanted, from 1 on", name);
+	else
+		*out = (uint64_t)n;
+	p->h->flags |= VEXFS_SEARCH_LIMITS;
+}
+
 static void take_field(struct parse *p, const char *name, json_t *v)
 {
 	struct vexfs_search *h = p->h;
@@ -247,6 +258,10 @@ static void take_field(struct parse *p, const char *name, json_t *v)
 		take_count(p, name, v, &h->offset);
 	else if (!strcmp(name, "ef"))
 		take_count(p, name, v, &h->ef);
+	else if (!strcmp(name, "max_ms"))
+		take_limit(p, name, v, &h->max_ms);
+	else if (!strcmp(name, "max_visited"))
+		take_limit(p, name, v, &h->max_visited);
 	else if (!strcmp(name, "recall"))
 		take_recall(p, name, v);
 	else if (!strcmp(name, "space"))
@@ -327,6 +342,8 @@ static void fill(struct parse *p)
 	if (p->err)
 		return;
 	defaults(p);
+	if (p->c->s->query.live && p->h->flags & VEXFS_SEARCH_LIMITS)
+		wrong(p, "a live query has no limits");
 	if (p->like)
 		add_string(p, p->like, &p->h->like_len);
 	if (p->under)

@@ -18,6 +18,8 @@
 
 #define HITS_MAX ((uint64_t)4 * VEX_K_MAX) /* of one call */
 #define BETA 0.5f
+#define MS_MAX 86400000u
+#define MS_NS 1000000ull
 
 static bool has(const struct vexfs_search *h, uint32_t flag)
 {
@@ -25,6 +27,19 @@ static bool has(const struct vexfs_search *h, uint32_t flag)
 }
 
 /* ---- the struct alone ------------------------------------------------------------ */
+
+static vex_err check_limits(struct call *c, const struct vexfs_search *h)
+{
+	bool given = h->max_visited || h->max_ms;
+
+	if (has(h, VEXFS_SEARCH_LIMITS) != given)
+		return session_fail(c->s, -EINVAL,
+				    "LIMITS goes with max_visited or max_ms");
+	if (h->max_ms > MS_MAX)
+		return session_fail(c->s, -EINVAL, "max_ms %llu is above %u",
+				    (unsigned long long)h->max_ms, MS_MAX);
+	return 0;
+}
 
 static vex_err check_flags(struct call *c, const struct vexfs_search *h)
 {
@@ -37,7 +52,7 @@ static vex_err check_flags(struct call *c, const struct vexfs_search *h)
 				    h->flags & ~VEXFS_SEARCH_FLAGS);
 	err = call_reserved(c, h->reserved1);
 	if (!err)
-		err = call_reserved(c, h->reserved2);
+		err = check_limits(c, h);
 	if (!err)
 		err = call_reserved(c, h->reserved3);
 	if (err)
@@ -243,6 +258,8 @@ vex_err search_find(struct call *c, const struct vexfs_search *h, struct vex_res
 		.offset = h->offset,
 		.ef = h->ef,
 		.recall = has(h, VEXFS_SEARCH_RECALL) ? h->recall : 0,
+		.max_visited = h->max_visited,
+		.max_ns = h->max_ms * MS_NS,
 		.cred = c->cred,
 		.exact = has(h, VEXFS_SEARCH_EXACT),
 		.fresh = has(h, VEXFS_SEARCH_FRESH),
@@ -266,6 +283,21 @@ vex_err search_find(struct call *c, const struct vexfs_search *h, struct vex_res
 	return err;
 }
 
+/* An error has no reply: what was found waits in the session. */
+static vex_err leave_partial(struct call *c, struct vex_result *r)
+{
+	size_t n = r->n;
+	vex_err err = unread_take(c->s, r);
+
+	if (err)
+		return err;
+	return session_fail(
+	    c->s, -ETIMEDOUT,
+	    "the search met its limit; %zu hits of what it has seen are to "
+	    "be read",
+	    n);
+}
+
 vex_err ioc_search(struct call *c)
 {
 	struct vex_result *r = NULL;
@@ -274,7 +306,7 @@ vex_err ioc_search(struct call *c)
 	unread_drop(c->s);
 	err = search_find(c, c->head, &r);
 	if (!err)
-		err = answer(c, c->head, r);
+		err = r->partial ? leave_partial(c, r) : answer(c, c->head, r);
 	stage_empty(c->s);
 	return err;
 }

@@ -66,8 +66,9 @@ static vex_err one_by_one(struct search *s)
 	err = search_topks(s, cap, 0);
 	if (!err)
 		err = vex_flat_search(&rows, s->vectors, s->nq, s->topk, verdict_any, s,
-				      NULL, &stats);
+				      &s->bound, &stats);
 	s->stats.distances += stats.distances;
+	err = search_stopped(s, err);
 	if (err)
 		return err;
 	s->whole = all_in(s, cap);

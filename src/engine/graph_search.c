@@ -99,10 +99,10 @@ static vex_err scan_pending(struct search *s, uint64_t *bits)
 	for (uint64_t w = 0; s->only && w < (s->view.slots + 63) / 64; w++)
 		bits[w] &= s->only[w];
 	rows.live = bits;
-	err =
-	    vex_flat_search(&rows, s->vectors, s->nq, s->topk, judge(s), s, NULL, &stats);
+	err = vex_flat_search(&rows, s->vectors, s->nq, s->topk, judge(s), s, &s->bound,
+			      &stats);
 	s->stats.distances += stats.distances;
-	return err;
+	return search_stopped(s, err);
 }
 
 static vex_err traverse(struct search *s, struct graph *g, const struct vex_hnsw_query *p)
@@ -113,8 +113,8 @@ static vex_err traverse(struct search *s, struct graph *g, const struct vex_hnsw
 		vex_err err = vex_hnsw_search(g->h, &rows, s->vectors + i * rows.dim, p,
 					      s->topk[i], judge(s), s, &s->stats);
 
-		if (err)
-			return err;
+		if (err || s->bound.met)
+			return search_stopped(s, err);
 	}
 	return 0;
 }
@@ -181,8 +181,10 @@ static vex_err by_graph(struct search *s, struct graph *g, bool *done)
 	if (err || !enough)
 		return err;
 	p.k += gone_near(s, g, pending);
-	err = traverse(s, g, &p);
-	*done = !err && all_full(s) && accepted_enough(s);
+	p.bound = &s->bound;
+	if (!s->bound.met)
+		err = traverse(s, g, &p);
+	*done = !err && (s->bound.met || (all_full(s) && accepted_enough(s)));
 	return err;
 }
 

@@ -337,6 +337,13 @@ static bool filled(const struct builder *b)
 	return b->accepted >= s->cap && (s->scans || b->refused <= most);
 }
 
+static bool out_of_time(struct search *s)
+{
+	if (!s->build_until || vex_now_mono() < s->build_until)
+		return false;
+	return s->bound.met = true;
+}
+
 /* The hits of one query, from where it stopped; those a scan accepted are counted from
  * the offset on. */
 static vex_err build_query(struct builder *b)
@@ -344,15 +351,17 @@ static vex_err build_query(struct builder *b)
 	struct search *s = b->s;
 
 	for (; b->at < b->n && b->accepted < s->cap && !s->missed; b->at++) {
+		if (out_of_time(s))
+			break;
 		bool skipped;
 		int yes = try_hit(b, &b->hits[b->at], &skipped);
 
 		if (yes < 0)
 			return yes;
 		b->refused += !yes && !skipped;
-		s->missed |= !yes && !s->wide && !s->eager;
+		s->missed |= !yes && !s->wide && !s->eager && !s->bound.met;
 	}
-	return s->wide && !s->whole && !filled(b) ? -ENODATA : 0;
+	return s->wide && !s->whole && !s->bound.met && !filled(b) ? -ENODATA : 0;
 }
 
 /* Records and what is remembered lie all over memory: the waits for the candidates that

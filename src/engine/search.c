@@ -98,6 +98,11 @@ struct vex_rows search_rows(const struct search *s)
 	return rows;
 }
 
+vex_err search_stopped(const struct search *s, vex_err err)
+{
+	return err == -ETIMEDOUT && s->bound.met ? 0 : err;
+}
+
 static vex_err scan(struct search *s, uint32_t cap, uint32_t per_file)
 {
 	struct vex_scan_stats stats = { 0 };
@@ -109,9 +114,10 @@ static vex_err scan(struct search *s, uint32_t cap, uint32_t per_file)
 	err = search_topks(s, cap, per_file);
 	if (!err)
 		err = vex_flat_search(&rows, s->vectors, s->nq, s->topk,
-				      s->wide ? verdict_any : verdict_accept, s, NULL,
-				      &stats);
+				      s->wide ? verdict_any : verdict_accept, s,
+				      &s->bound, &stats);
 	s->stats.distances += stats.distances;
+	err = search_stopped(s, err);
 	return err ? err : hits_build(s);
 }
 
@@ -205,6 +211,8 @@ static void finish(struct search *s, uint64_t start)
 	res->distances = s->stats.distances;
 	res->nanoseconds = vex_now_mono() - start;
 	res->plan = s->plan;
+	res->space_id = vex_space_id(s->space);
+	res->partial = s->bound.met;
 }
 
 vex_err search_run(struct search *s, struct vex_result **out)
@@ -281,11 +289,26 @@ static vex_err run_quick(struct search *s, struct vex_result **out)
 	return err;
 }
 
+/* From when it was asked: waiting for a thread counts. What was found is looked up for
+ * as long again, at most. */
+static void bound_set(struct search *s)
+{
+	const struct vex_query *q = s->q;
+
+	s->bound.most = q->max_visited;
+	if (!q->max_ns)
+		return;
+	s->bound.deadline = vex_now_mono() + q->max_ns;
+	s->build_until = s->bound.deadline + q->max_ns;
+}
+
 vex_err vex_engine_search(struct vex_engine *e, const struct vex_query *q,
 			  struct vex_result **out, struct vex_problem *problem)
 {
 	struct search_job j = { .s = { .e = e, .q = q, .problem = problem } };
 	vex_err err = -EAGAIN;
+
+	bound_set(&j.s);
 
 	if (problem)
 		problem->text[0] = '\0';
@@ -295,6 +318,9 @@ vex_err vex_engine_search(struct vex_engine *e, const struct vex_query *q,
 		j.s = (struct search){ .e = e,
 				       .q = q,
 				       .problem = problem,
+				       .bound.deadline = j.s.bound.deadline,
+				       .bound.most = j.s.bound.most,
+				       .build_until = j.s.build_until,
 				       .scans = j.s.scans,
 				       .narrow = j.s.narrow };
 		err = vex_pool_call(e->scans, run, &j);

@@ -40,6 +40,9 @@ struct search {
 	struct vex_buf where_dir;  /* path of a directory node; owned */
 	uint64_t where_parent;     /* that node; 0: none */
 
+	struct vex_bound bound; /* of the query; where it is met, the answer is partial */
+	uint64_t build_until;   /* 0: any time: building it is to end by then */
+
 	/* A pass: */
 	struct vex_view view;
 	bool viewed;
@@ -127,6 +130,9 @@ vex_err among_find(struct search *s) VEX_CHECKED;
 /* search.c: by scanning, s->only or all. */
 vex_err search_scan(struct search *s) VEX_CHECKED;
 void search_topks_free(struct search *s);
+/* search.c: 0 for -ETIMEDOUT of a search that met its own bound: what it has found by
+ * then is the answer. */
+vex_err search_stopped(const struct search *s, vex_err err) VEX_CHECKED;
 /* The rows of the view that count. */
 struct vex_rows search_rows(const struct search *s);
 

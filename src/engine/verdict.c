@@ -204,6 +204,9 @@ int verdict_accept(void *arg, uint64_t slot, uint64_t *file)
 	struct vex_slot vs;
 	int yes;
 
+	/* Each may cost system calls, and a filter. */
+	if (vex_bound_late(&s->bound))
+		return -ETIMEDOUT;
 	vex_view_slot(&s->view, slot, &vs);
 	*file = vs.node;
 	yes = verdict_node(s, vs.node);

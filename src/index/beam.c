@@ -5,6 +5,13 @@
  */
 #include "beam_i.h"
 
+bool beam_stopped(const struct beam *b, const struct context *c)
+{
+	if (c->distances >= vex_bound_left(b->bound))
+		b->bound->met = true;
+	return b->bound->met || vex_bound_late(b->bound);
+}
+
 static inline uint32_t ops_unseen(const uint64_t *seen, const uint32_t *row,
 				  uint32_t room, uint32_t *out)
 {

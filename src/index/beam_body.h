@@ -103,7 +103,7 @@ void BEAM_SEARCH(const struct vex_hnsw *h, struct context *c, uint32_t entry,
 		turn = !turn;
 		if (node == NONE && !waiting)
 			node = pick(&c->pool, b);
-	} while (node != NONE || waiting);
+	} while ((node != NONE || waiting) && !(b->bound && beam_stopped(b, c)));
 }
 
 /* The unseen neighbours of a node above layer 0, their records on the way. */

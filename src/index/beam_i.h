@@ -5,6 +5,9 @@
 
 #include "hnsw_i.h"
 
+/* beam.c: it has a bound, which is met. */
+bool beam_stopped(const struct beam *b, const struct context *c);
+
 void beam_search_plain(const struct vex_hnsw *h, struct context *c, uint32_t entry,
 		       const struct beam *b);
 void beam_search_avx512(const struct vex_hnsw *h, struct context *c, uint32_t entry,

@@ -131,6 +131,7 @@ static struct beam breadth(const struct vex_hnsw *h, const struct vex_hnsw_query
 	struct beam b = { .ef = p->ef > p->k ? p->ef : p->k,
 			  .k = p->k,
 			  .widen = p->widen,
+			  .bound = p->bound,
 			  .seeded = true };
 
 	if (b.widen >= 0)
@@ -182,6 +183,8 @@ static vex_err search_locked(struct vex_hnsw *h, const struct vex_rows *rows,
 	n = keep_live(rows, &c->pool, most(h, p));
 	n = rank(rows, query, &c->pool, n, p->k ? p->k : 1);
 	stats->distances += c->distances;
+	if (p->bound)
+		p->bound->seen += c->distances;
 	stats->exact += n;
 	err = offer(rows, &c->pool, n, topk, accept, arg, stats);
 	context_put(h, c);

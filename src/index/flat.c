@@ -255,8 +255,18 @@ static vex_err scan_block(struct scan *s, size_t nq, struct vex_topk **t, uint64
 	return 0;
 }
 
+/* How many of n rows the bound leaves. */
+static size_t within(struct vex_bound *b, size_t n, size_t nq)
+{
+	size_t rows = vex_bound_late(b) ? 0 : vex_min64(n, vex_bound_left(b) / nq);
+
+	if (b && !rows)
+		b->met = true;
+	return rows;
+}
+
 static vex_err scan_all(struct scan *s, const float *qs, size_t nq, struct vex_topk **t,
-			const _Atomic int *cancel)
+			struct vex_bound *bound)
 {
 	uint64_t slot = next_live(s->rows, 0);
 
@@ -268,12 +278,15 @@ static vex_err scan_all(struct scan *s, const float *qs, size_t nq, struct vex_t
 				s->room + j * vex_score_room(&s->layout), &s->sq[j]);
 	}
 	while (slot < s->rows->slots) {
-		size_t n = run_at(s->rows, slot);
+		uint64_t before = s->stats.distances;
+		size_t n = within(bound, run_at(s->rows, slot), nq);
 		vex_err err;
 
-		if (cancel && *cancel)
-			return -EINTR;
+		if (!n)
+			return -ETIMEDOUT;
 		err = scan_block(s, nq, t, slot, n);
+		if (bound)
+			bound->seen += s->stats.distances - before;
 		if (err)
 			return err;
 		slot = next_live(s->rows, slot + n);
@@ -292,7 +305,7 @@ static size_t scratch_size(size_t room, size_t group)
 
 vex_err vex_flat_search(const struct vex_rows *rows, const float *queries, size_t nq,
 			struct vex_topk **topk, vex_accept_fn accept, void *arg,
-			const _Atomic int *cancel, struct vex_scan_stats *stats)
+			struct vex_bound *bound, struct vex_scan_stats *stats)
 {
 	struct scan s = { .rows = rows,
 			  .layout = vex_rows_layout(rows),
@@ -317,7 +330,7 @@ vex_err vex_flat_search(const struct vex_rows *rows, const float *queries, size_
 	for (size_t j = 0; j < nq && !err; j += group) {
 		size_t n = nq - j < group ? nq - j : group;
 
-		err = scan_all(&s, queries + j * rows->dim, n, topk + j, cancel);
+		err = scan_all(&s, queries + j * rows->dim, n, topk + j, bound);
 	}
 	if (stats)
 		*stats = s.stats;

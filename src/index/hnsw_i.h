@@ -175,6 +175,7 @@ struct beam {
 	uint32_t level, ef;
 	uint32_t k;  /* with `widen`: hits that matter */
 	float widen; /* stop at candidates beyond (1 + widen) x the k-th; <0: ef alone */
+	struct vex_bound *bound; /* NULL: none */
 	bool seeded; /* from what beam_descend has left in c->pool, not from `entry` */
 };
 /* Nearest nodes to c->q from `entry`, into c->pool. Graph held for reading. */

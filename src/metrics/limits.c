@@ -86,7 +86,7 @@ void vex_crossing_read(enum vex_limit l, struct vex_crossing *out)
 static bool trouble(int e)
 {
 	return e == EIO || e == ENOMEM || e == EROFS || e == ENOSPC || e == EUCLEAN ||
-	       e == ETIMEDOUT || e == EMFILE || e == ENFILE || e == EDQUOT;
+	       e == EMFILE || e == ENFILE || e == EDQUOT;
 }
 
 static void totals(uint64_t *all, uint64_t *bad)

@@ -177,7 +177,6 @@ Test(control_dispatch, reserved_fields_must_be_zero)
 	RESERVED(VEXFS_IOC_SYNC, sy, reserved0);
 	RESERVED(VEXFS_IOC_SYNC, sy, reserved);
 	RESERVED(VEXFS_IOC_STATUS, st, reserved);
-	RESERVED(VEXFS_IOC_NEXT, page, reserved0);
 	RESERVED(VEXFS_IOC_NEXT, page, reserved);
 	RESERVED(VEXFS_IOC_LAST_ERROR, le, reserved);
 	RESERVED(VEXFS_IOC_SPACE_GET, sp, reserved1);
@@ -186,7 +185,8 @@ Test(control_dispatch, reserved_fields_must_be_zero)
 	RESERVED(VEXFS_IOC_PUT, it, reserved0);
 	RESERVED(VEXFS_IOC_DELETE, it, reserved);
 	RESERVED(VEXFS_IOC_SEARCH, se, reserved1);
-	RESERVED(VEXFS_IOC_SEARCH, se, reserved2);
+	RESERVED(VEXFS_IOC_SEARCH, se, max_visited); /* without LIMITS */
+	RESERVED(VEXFS_IOC_SEARCH, se, max_ms);
 	RESERVED(VEXFS_IOC_SEARCH, se, reserved3);
 }
 

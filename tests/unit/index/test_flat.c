@@ -298,12 +298,24 @@ Test(index, flat_stops_when_told)
 				 .rows = s->segs,
 				 .norms = s->nsegs,
 				 .live = s->live };
-	_Atomic int cancel = 1;
+	struct vex_bound late = { .deadline = 1 }, few = { .most = 100 };
+	struct vex_scan_stats st;
 	float q[3] = { 1, 2, 3 };
 	struct vex_topk *t;
 
 	cr_assert_eq(vex_topk_new(3, 0, INFINITY, &t), 0);
-	cr_assert_eq(vex_flat_search(&rows, q, 1, &t, accept, s, &cancel, NULL), -EINTR);
+	cr_assert_eq(vex_flat_search(&rows, q, 1, &t, accept, s, &late, NULL),
+		     -ETIMEDOUT);
+	cr_expect(late.met && !late.seen);
+	cr_expect_eq(vex_topk_count(t), 0);
+	cr_assert_eq(vex_flat_search(&rows, q, 1, &t, accept, s, &few, &st), -ETIMEDOUT);
+	cr_expect(few.met);
+	cr_expect_eq(few.seen, 100);
+	cr_expect_eq(st.distances, 100);
+	cr_expect_eq(vex_topk_count(t), 3, "what was seen stands");
+	few = (struct vex_bound){ .deadline = UINT64_MAX, .most = SLOTS };
+	cr_assert_eq(vex_flat_search(&rows, q, 1, &t, accept, s, &few, &st), 0);
+	cr_expect(!few.met);
 	vex_topk_free(t);
 	drop(s);
 }

@@ -527,6 +527,41 @@ Test(hnsw, asks_nearest_first)
 	field_free(&f);
 }
 
+/* A bound ends the traversal at the first step past it; the best of what was seen stands.
+ */
+Test(hnsw, stops_at_its_bound)
+{
+	unsigned seed = 53;
+	struct vex_hnsw_query q = usual;
+	struct vex_bound few = { .most = 60 }, late = { .deadline = 1 },
+			 wide = { .deadline = UINT64_MAX, .most = 1u << 20 };
+	struct vex_bound *bounds[] = { &few, &late, &wide };
+	struct field f;
+
+	field_init(&f, VEX_L2, 16, 2000, 8);
+	for (uint32_t i = 0; i < f.cap; i++) {
+		fill(&f, i, &seed);
+		put(&f, i);
+	}
+	for (size_t i = 0; i < 3; i++) {
+		struct vex_scan_stats st = { 0 };
+		struct vex_topk *t;
+
+		q.bound = bounds[i];
+		cr_assert_eq(vex_topk_new(10, 0, INFINITY, &t), 0);
+		cr_assert_eq(
+		    vex_hnsw_search(f.h, &f.rows, row(&f, 77), &q, t, take, NULL, &st),
+		    0);
+		cr_expect_eq(bounds[i]->met, i < 2);
+		cr_expect_eq(bounds[i]->seen, st.distances);
+		cr_expect_gt(vex_topk_count(t), 0);
+		vex_topk_free(t);
+	}
+	cr_expect_lt(few.seen, 60 + 3 * 16, "seen %lu", (unsigned long)few.seen);
+	cr_expect_lt(few.seen, wide.seen);
+	field_free(&f);
+}
+
 /* ---- threads --------------------------------------------------------------------------
  */
 
