@@ -19,6 +19,8 @@ set -u
 LC_ALL=C
 export LC_ALL
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source=tests/limits.sh
+. "$TOP/tests/limits.sh"
 B=${B:-$TOP/build}
 case $B in
 /*) ;;

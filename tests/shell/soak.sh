@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# $SOAK_OPS mixed operations on $SOAK_FILES files that come and go: at the end resident
+# memory, descriptors and stacks are what they were after a quarter of them.
+. "$(dirname "$0")/lib.sh"
+vex_start -o stack_sample=1
+python3 - "$MNT" "$SOAK_FILES" "$SOAK_OPS" "$daemon" "$SOAK_MB" <<'END'
+import fcntl, os, random, re, struct, sys
+mnt, files, ops, pid, grow = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], int(sys.argv[5])
+seed = int(os.environ.get("VEXFS_SEED", "1"))
+print("VEXFS_SEED=%d" % seed)
+rnd = random.Random(seed)
+SEARCH = (3 << 30) | (16376 << 16) | (0xF5 << 8) | 2
+control = os.open(mnt + "/.vexfs/control", os.O_RDWR)
+count = {}
+
+def vector():
+    return struct.pack("<64f", *[rnd.random() + 0.01 for _ in range(64)])
+
+def make(name):
+    os.close(os.open(name, os.O_CREAT | os.O_WRONLY))
+    os.setxattr(name, "user.vexfs.text", vector())
+
+def search(name):
+    b = bytearray(16376)
+    struct.pack_into("IIII", b, 0, 0, 10, 0, 64)
+    b[256:512] = vector()
+    fcntl.ioctl(control, SEARCH, b)
+    assert struct.unpack_from("I", b, 116)[0] > 0, "no hits"
+
+def write(name):
+    with open(name, "ab") as f:
+        f.write(b"x" * 100)
+    if os.stat(name).st_size > 10000:
+        os.truncate(name, 0)
+
+def rename(name):
+    os.rename(name, name + ".tmp")
+    os.rename(name + ".tmp", name)
+
+def directory(name):
+    os.mkdir(name + ".d")
+    os.rename(name, name + ".d/x")
+    os.rename(name + ".d/x", name)
+    os.rmdir(name + ".d")
+
+def renew(name):
+    os.unlink(name)
+    make(name)
+
+def near(name):
+    os.getxattr(name, "user.vexfs._near.text")
+
+kinds = [(30, search), (15, lambda n: os.setxattr(n, "user.vexfs.text", vector())),
+         (10, lambda n: os.getxattr(n, "user.vexfs.text")), (10, write), (8, rename),
+         (8, renew), (5, directory), (4, near), (5, os.listxattr), (5, os.stat)]
+weights, calls = zip(*kinds)
+
+def run(n):
+    for call in rnd.choices(calls, weights, k=n):
+        call("%s/f%d" % (mnt, rnd.randrange(files)))
+
+def now():
+    with open("/proc/%s/status" % pid) as f:
+        rss = next(int(l.split()[1]) for l in f if l.startswith("VmRSS")) / 1024
+    with open(mnt + "/.vexfs/metrics") as f:
+        stack = max([int(float(x)) for x in
+                     re.findall(r'^vexfs_stack_peak_bytes\{.*\} (\S+)$', f.read(), re.M)] + [0])
+    return rss, len(os.listdir("/proc/%s/fd" % pid)), stack
+
+for i in range(files):
+    make("%s/f%d" % (mnt, i))
+done = ops // 4
+run(done)
+warm = now()
+while done < ops:
+    step = min(100000, ops - done)
+    run(step)
+    done += step
+end = now()
+print("resident %.1f MB, descriptors %d, stack %d; then %.1f, %d, %d" % (*warm, *end))
+if warm[0] < 200: # else a build whose memory says nothing
+    assert end[0] <= warm[0] + grow, "memory grows: %s, %s" % (warm, end)
+assert end[1] <= files + 256, "descriptors: %s, %s" % (warm, end)
+if warm[2] and warm[0] < 200:
+    assert end[2] < 6144, "stack: %s, %s" % (warm, end)
+END
+equal "all of it" 0 $?
+finish
