@@ -63,14 +63,12 @@ static int print_one(struct session *s, const char *name)
 	return err;
 }
 
-static int set_one(struct session *s, const char *arg, bool save)
+static int set_one(struct session *s, const char *arg, uint32_t flags)
 {
 	const char *eq = strchr(arg, '=');
-	struct vexfs_config c = { .flags = VEXFS_CONFIG_SET };
+	struct vexfs_config c = { .flags = VEXFS_CONFIG_SET | flags };
 	size_t len = (size_t)(eq - arg);
 
-	if (save)
-		c.flags |= VEXFS_CONFIG_SAVE;
 	if (len >= sizeof(c.name) || strlen(eq + 1) >= sizeof(c.value))
 		return cli_error("there is no setting '%s'", arg);
 	memcpy(c.name, arg, len);
@@ -78,8 +76,8 @@ static int set_one(struct session *s, const char *arg, bool save)
 	return call(s, &c, arg);
 }
 
-/* Names that do not exist are found before anything is set. */
-static int check_names(struct session *s, struct invocation *in)
+/* What is wrong is found before anything is set. */
+static int check_all(struct session *s, struct invocation *in)
 {
 	int err = 0;
 
@@ -90,20 +88,22 @@ static int check_names(struct session *s, struct invocation *in)
 		if (!len || len >= sizeof(c.name))
 			return cli_error("not NAME=VALUE: '%s'", in->args[i]);
 		memcpy(c.name, in->args[i], len);
-		err = call(s, &c, in->args[i]);
+		err = in->args[i][len] ? set_one(s, in->args[i], VEXFS_CONFIG_CHECK)
+				       : call(s, &c, in->args[i]);
 	}
 	return err;
 }
 
 static int run(struct session *s, struct invocation *in, bool save, bool explain)
 {
+	uint32_t flags = save ? VEXFS_CONFIG_SAVE : 0;
 	int err;
 
 	if (!in->nargs)
 		return print_all(s, explain);
-	err = check_names(s, in);
+	err = check_all(s, in);
 	for (int i = 0; i < in->nargs && !err; i++)
-		err = strchr(in->args[i], '=') ? set_one(s, in->args[i], save)
+		err = strchr(in->args[i], '=') ? set_one(s, in->args[i], flags)
 					       : print_one(s, in->args[i]);
 	return err;
 }

@@ -676,9 +676,14 @@ VEXFS_ASSERT(offsetof(struct vexfs_stats, ops) == 128);
  * A setting: by its name, or, with name "", by `index`, from 0 to count - 1 (ENOENT past
  * the end). SET sets it to `value` first, in force at once (EINVAL; EPERM: not while
  * mounted, or the caller is neither root nor the owner of the mount); SAVE, with SET,
- * keeps it for mounts to come.
+ * keeps it for mounts to come. CHECK, with SET: only says what would be wrong with it.
  */
-enum { VEXFS_CONFIG_SET = 1u << 0, VEXFS_CONFIG_SAVE = 1u << 1 };
+enum {
+	VEXFS_CONFIG_SET = 1u << 0,
+	VEXFS_CONFIG_SAVE = 1u << 1,
+	VEXFS_CONFIG_CHECK = 1u << 2,
+};
+#define VEXFS_CONFIG_FLAGS 7u
 struct vexfs_config {
 	uint32_t flags, index;
 	char name[64];     /* in, out; NUL-ended, as all of these */

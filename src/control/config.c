@@ -68,18 +68,14 @@ static vex_err set_one(struct vex_session *s, const struct vex_cred *cred,
 	vex_knob_print(k, v, now, sizeof(now));
 	err = vex_engine_set_knob(e, k, v, keep);
 	vex_audit(e, cred, "config", err, "%s=%s", name, now);
-	if (err == -EPERM)
-		return session_fail(s, err,
-				    "%s: not while mounted; in " VEX_CONF_NAME
-				    " it counts from the next mount on",
-				    name);
 	if (err)
 		return session_fail(s, err, "%s: %s", name, strerrordesc_np(-err));
 	vex_info("config: %s was %s, is %s (uid %u)", name, was, now, cred->uid);
 	return 0;
 }
 
-/* -EINVAL with a sentence. */
+/* -EINVAL or -EPERM, with a sentence: whatever is wrong with a setting is found before any
+ * is set. */
 static vex_err parse(struct vex_session *s, const char *name, size_t len,
 		     const char *value, enum vex_knob *k, uint64_t *v)
 {
@@ -90,9 +86,14 @@ static vex_err parse(struct vex_session *s, const char *name, size_t len,
 		return session_fail(s, -EINVAL, "there is no setting '%.*s'",
 				    (int)(len > 60 ? 60 : len), name);
 	*k = (enum vex_knob)found;
+	i = vex_knob_info(*k);
+	if (!i->live)
+		return session_fail(s, -EPERM,
+				    "%s: not while mounted; in " VEX_CONF_NAME
+				    " it counts from the next mount on",
+				    i->name);
 	if (!vex_knob_parse(*k, value, v))
 		return 0;
-	i = vex_knob_info(*k);
 	if (i->kind == VEX_KNOB_WORD)
 		return session_fail(s, -EINVAL, "%s: '%.40s' is none of %s", i->name,
 				    value, i->words);
@@ -197,8 +198,9 @@ static vex_err set_by_name(struct call *c, struct vexfs_config *h, enum vex_knob
 	if (!vex_cred_is_admin(c->engine, c->cred))
 		return session_fail(c->s, -EPERM, "only root and the owner of the mount");
 	err = parse(c->s, h->name, strlen(h->name), h->value, k, &v);
-	return err ? err
-		   : set_one(c->s, c->cred, *k, v, (h->flags & VEXFS_CONFIG_SAVE) != 0);
+	if (err || h->flags & VEXFS_CONFIG_CHECK)
+		return err;
+	return set_one(c->s, c->cred, *k, v, (h->flags & VEXFS_CONFIG_SAVE) != 0);
 }
 
 static vex_err config_deep(void *arg)
@@ -230,9 +232,9 @@ vex_err ioc_config(struct call *c)
 	struct vexfs_config *h = c->head;
 	vex_err err;
 
-	if (h->flags & ~(uint32_t)(VEXFS_CONFIG_SET | VEXFS_CONFIG_SAVE))
+	if (h->flags & ~(uint32_t)VEXFS_CONFIG_FLAGS)
 		return session_fail(c->s, -EINVAL, "unknown flags %#x", h->flags);
-	if (h->flags == VEXFS_CONFIG_SAVE)
+	if (h->flags && !(h->flags & VEXFS_CONFIG_SET))
 		return session_fail(c->s, -EINVAL, "nothing is set that could be kept");
 	err = call_reserved(c, h->reserved);
 	if (err)

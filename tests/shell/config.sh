@@ -39,7 +39,12 @@ bad threads=2
 bad "=3"
 bad --save
 bad batch_size=60 nonsense=1
-equal "names are checked first" 77 "$(vexctl config batch_size)"
+bad batch_size=60 mem=12Q
+bad batch_size=60 threads=2
+equal "all are checked first" 77 "$(vexctl config batch_size)"
+printf 'batch_size=9\nthreads=2\n' >"$T/lines"
+check "a line that cannot be is refused" \
+	not dd if="$T/lines" of="$MNT/.vexfs/config" status=none
 printf 'batch_size=9\nsync=x\n' >"$T/lines"
 check "a bad line is refused" not dd if="$T/lines" of="$MNT/.vexfs/config" status=none
 equal "and nothing of it counts" 77 "$(vexctl config batch_size)"
