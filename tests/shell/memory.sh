@@ -5,7 +5,7 @@
 # once it is warm. $MEM_OPS operations.
 . "$(dirname "$0")/lib.sh"
 vex_start
-awk '/VmRSS/ { exit !($2 > 200000) }' "/proc/$daemon/status" && skip "a build whose memory says nothing"
+awk '/VmSize/ { exit !($2 > 1e9) }' "/proc/$daemon/status" && skip "a sanitizer's memory says nothing"
 python3 - "$MNT" "$MEM_ROWS" "$MEM_OPS" "$daemon" "$MEM_MB" <<'END'
 import fcntl, os, random, struct, sys
 mnt, rows, ops, pid = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
