@@ -24,6 +24,12 @@ void flight_end(struct vex_engine *e)
 	e->flown++;
 }
 
+uint64_t flight_count(struct vex_engine *e)
+{
+	SCOPED_LOCK(&e->flights);
+	return e->flown;
+}
+
 uint64_t flight_moment(struct vex_engine *e)
 {
 	SCOPED_LOCK(&e->flights);

@@ -177,6 +177,8 @@ void dircache_clear(struct dircache *d);
 
 void flight_begin(struct vex_engine *e);
 void flight_end(struct vex_engine *e);
+/* Grows with each begin and end. */
+uint64_t flight_count(struct vex_engine *e);
 /* A moment: 0 while any is under way. */
 uint64_t flight_moment(struct vex_engine *e);
 /* Commits names that no longer hold, later; unless a flight began since `moment`. */

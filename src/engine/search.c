@@ -215,6 +215,34 @@ static void finish(struct search *s, uint64_t start)
 	res->partial = s->bound.met;
 }
 
+static void pass_again(struct search *s)
+{
+	pass_free(s);
+	s->missed = false;
+	/* Verdicts of the pass before may be what has changed. */
+	memo_free(&s->nodes);
+}
+
+#define PASSES 5u
+
+/* Files that are renamed all the time may be gone from where they just were; while that
+ * goes on, a hit that fell away is looked for once more. */
+static vex_err passes(struct search *s)
+{
+	vex_err err = 0;
+
+	for (unsigned i = 0; i < PASSES && !err; i++) {
+		uint64_t flights = flight_count(s->e);
+
+		if (i)
+			pass_again(s);
+		err = pass(s);
+		if (err || !s->missed || flight_count(s->e) == flights)
+			return err;
+	}
+	return err;
+}
+
 vex_err search_run(struct search *s, struct vex_result **out)
 {
 	uint64_t start = vex_now_mono();
@@ -226,13 +254,10 @@ vex_err search_run(struct search *s, struct vex_result **out)
 	if (!err)
 		err = query_prepare(s);
 	if (!err)
-		err = pass(s);
+		err = passes(s);
 	if (!err && s->missed) {
-		pass_free(s);
-		s->missed = false;
+		pass_again(s);
 		s->eager = true;
-		/* Verdicts of the first pass may be what has changed. */
-		memo_free(&s->nodes);
 		err = pass(s);
 	}
 	if (!err) {
