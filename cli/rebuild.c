@@ -13,7 +13,8 @@
 static const char help[] =
     "usage: vexctl rebuild [S]\n"
     "\n"
-    "Makes the index of space S anew, or of all spaces, and returns when it is done; the\n"
+    "Makes the index of space S anew, or of all spaces, and returns when it is done; "
+    "the\n"
     "old one serves meanwhile. An interrupt ends the waiting alone. Spaces without an\n"
     "index, being small or flat, are passed over. For root and the owner of the mount.\n";
 
@@ -115,9 +116,9 @@ static void announce(const struct vexfs_rebuild *c)
 	if (c->seconds)
 		snprintf(seconds, sizeof(seconds), ", some %llu s of CPU",
 			 (unsigned long long)c->seconds);
-	cli_note("%u index%s of %s rows, %llu MB%s", c->spaces, c->spaces == 1 ? "" : "es",
-		 progress_count(c->rows, rows), (unsigned long long)(c->bytes >> 20),
-		 seconds);
+	cli_note("%u index%s of %s rows, %llu MB%s", c->spaces,
+		 c->spaces == 1 ? "" : "es", progress_count(c->rows, rows),
+		 (unsigned long long)(c->bytes >> 20), seconds);
 }
 
 static int run(struct session *s, const char *name, struct waiting *w)

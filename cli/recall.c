@@ -11,10 +11,12 @@
 static const char help[] =
     "usage: vexctl recall S [--sample N] [--ef N | --recall R]\n"
     "\n"
-    "Measures what share of the 10 true nearest the index of space S finds, by searching\n"
+    "Measures what share of the 10 true nearest the index of space S finds, by "
+    "searching\n"
     "for N rows of the space (default 1000) as if each were not in it. Prints\n"
     "RECALL, tab, QUERIES, tab, PLAN: graph, or exact where searches miss nothing. With\n"
-    "--ef or --recall: of searches that ask for it. For root and the owner of the mount.\n"
+    "--ef or --recall: of searches that ask for it. For root and the owner of the "
+    "mount.\n"
     "Exit 0; 1 where it is below the aim of the space (or R).\n";
 
 #define SAMPLE_DEFAULT 1000u

@@ -186,8 +186,8 @@ static int assign(struct vexfs_space *space, const char *pair)
 	}
 	if (!strncmp(pair, "recall=", 7))
 		return assign_recall(space, pair + 7);
-	return cli_error("'%s': one of m=N, ef_construction=N, ef_search=N, quant=Q, recall=R",
-			 pair);
+	return cli_error(
+	    "'%s': one of m=N, ef_construction=N, ef_search=N, quant=Q, recall=R", pair);
 }
 
 int space_set(struct invocation *in)

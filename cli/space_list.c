@@ -174,7 +174,8 @@ int space_show(struct invocation *in)
 	printf("m: %u\nef_construction: %u\nef_search: %u\n", space.m,
 	       space.ef_construction, space.ef_search);
 	printf("quant: %s\n", space_word(WORD_QUANT, space.quant));
-	printf("recall: %.4g\n", space.recall > 0 ? (double)space.recall : RECALL_DEFAULT);
+	printf("recall: %.4g\n",
+	       space.recall > 0 ? (double)space.recall : RECALL_DEFAULT);
 	if (sees_totals(&s))
 		print_totals(&space);
 	return CLI_OK;

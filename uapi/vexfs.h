@@ -97,7 +97,7 @@ enum {
 						* distance <= 1 - s; cosine only */
 	VEXFS_SEARCH_MMR = 1u << 8, /* mmr holds: hits apart from each other, in the order
 				     * they are chosen; k + offset at most 1024 */
-	VEXFS_SEARCH_UNLIKE = 1u << 9, /* away from the file named in data, by beta */
+	VEXFS_SEARCH_UNLIKE = 1u << 9,  /* away from the file named in data, by beta */
 	VEXFS_SEARCH_RECALL = 1u << 10, /* recall holds; ef must be 0 */
 	VEXFS_SEARCH_LIMITS = 1u << 12, /* max_visited, max_ms or both hold */
 };
@@ -152,15 +152,15 @@ struct vexfs_search {
 	uint64_t nanoseconds;
 	char plan[16];
 	/* in again: */
-	float recall; /* of RECALL: the share of the true hits an index is to find, above 0
-		       * and at most 1: where none can, the search is exact */
+	float recall; /* of RECALL: the share of the true hits an index is to find, above
+		       * 0 and at most 1: where none can, the search is exact */
 	uint32_t reserved1;
 	uint32_t unlike_len;
-	float beta; /* of UNLIKE: 0 for the default, 0.5; at most 100 */
+	float beta;           /* of UNLIKE: 0 for the default, 0.5; at most 100 */
 	uint64_t max_visited; /* of LIMITS: rows it may compare; 0: any number */
 	uint64_t max_ms;      /* of LIMITS: it may take, at most a day; 0: any time */
-	uint64_t candidates; /* out: rows that filter, directory and rights left to be
-			      * compared; `rows` where none was; 0 as rows */
+	uint64_t candidates;  /* out: rows that filter, directory and rights left to be
+			       * compared; `rows` where none was; 0 as rows */
 	uint64_t reserved3[4];
 	uint8_t data[VEXFS_SEARCH_DATA];
 };
@@ -262,7 +262,7 @@ enum vexfs_index_state {
 	VEXFS_STATE_BUILDING = 1,
 	VEXFS_STATE_READY = 2,
 	VEXFS_STATE_FAILED = 3, /* scans only: no memory for an index */
-	VEXFS_STATE_POOR = 4, /* searched, but it misses its recall: rebuild it */
+	VEXFS_STATE_POOR = 4,   /* searched, but it misses its recall: rebuild it */
 };
 
 /* Set in `mask` by VEXFS_IOC_SPACE_SET: what to change. */
@@ -290,17 +290,17 @@ struct vexfs_space {
 	uint32_t m, ef_construction, ef_search; /* 0: default */
 	/* out; zero for callers who are neither root nor the owner of the mount */
 	uint64_t attachments, rows, slots, bytes, damaged;
-	uint64_t pending;     /* rows the index has not taken in; searches see them */
-	uint64_t index_bytes; /* its memory */
-	uint32_t index_state; /* enum vexfs_index_state, for everybody */
+	uint64_t pending;      /* rows the index has not taken in; searches see them */
+	uint64_t index_bytes;  /* its memory */
+	uint32_t index_state;  /* enum vexfs_index_state, for everybody */
 	uint32_t index_builds; /* times the index was made anew since the mount */
-	uint32_t quant; /* enum vexfs_quant; CREATE reads it */
-	float recall;   /* the recall@10 an index is to reach, 0 .. 1 (then searches are
-			 * exact); 0: the default, 0.98. CREATE reads it */
+	uint32_t quant;        /* enum vexfs_quant; CREATE reads it */
+	float recall; /* the recall@10 an index is to reach, 0 .. 1 (then searches are
+		       * exact); 0: the default, 0.98. CREATE reads it */
 	uint32_t progress;     /* out: of rows being taken in, per mille; 0: none are */
 	uint32_t seconds_left; /* out: of that, as it goes now */
 	double scale;          /* of i8 and i16; 0: none. CREATE reads it */
-	float index_recall;    /* out: recall@10 as the index last measured it; 0: not yet */
+	float index_recall; /* out: recall@10 as the index last measured it; 0: not yet */
 	uint32_t reserved1;
 };
 VEXFS_ASSERT(sizeof(struct vexfs_space) == 200);
@@ -448,10 +448,10 @@ struct vexfs_backup {
 	uint32_t reserved0;
 	uint64_t since; /* in: slots of changes up to this are in an earlier backup of
 			 * that store; 0: none are. out: 0 where that is not so */
-	uint64_t lsn;           /* out: it shows all changes up to this */
-	uint64_t catalog_bytes; /* out */
+	uint64_t lsn;   /* out: it shows all changes up to this */
+	uint64_t catalog_bytes;   /* out */
 	uint64_t rows, row_bytes; /* out: in all, about */
-	uint8_t uuid[16];       /* in: of the store of the earlier backup; out */
+	uint8_t uuid[16];         /* in: of the store of the earlier backup; out */
 	uint64_t reserved[2];
 };
 VEXFS_ASSERT(sizeof(struct vexfs_backup) == 80);
@@ -476,8 +476,8 @@ VEXFS_ASSERT(sizeof(struct vexfs_piece) == 24);
 /* ---- indexes --------------------------------------------------------------------- */
 
 /* Admin. The index of the space, or with no name of all spaces, is made anew in the
- * background, while the old one serves; index_builds of vexfs_space grows when it is done.
- * Spaces that have none, since they are small or flat, are passed over. */
+ * background, while the old one serves; index_builds of vexfs_space grows when it is
+ * done. Spaces that have none, since they are small or flat, are passed over. */
 struct vexfs_rebuild {
 	uint32_t flags;  /* 0 */
 	uint32_t spaces; /* out: how many have begun */
@@ -498,11 +498,11 @@ struct vexfs_recall {
 	uint32_t flags;  /* 0 */
 	uint32_t sample; /* in: queries, 1 .. VEXFS_RECALL_SAMPLE_MAX; out: made */
 	char space[VEXFS_NAME_LEN];
-	uint64_t from; /* in: which rows are drawn: any number */
-	uint32_t ef;   /* in: as of a search; 0: as searches go by default */
-	float want;    /* in: measure searches that ask for this recall; 0: for none */
-	float recall;  /* out: 1 where the space is scanned */
-	float aim;     /* out: the space's own */
+	uint64_t from;  /* in: which rows are drawn: any number */
+	uint32_t ef;    /* in: as of a search; 0: as searches go by default */
+	float want;     /* in: measure searches that ask for this recall; 0: for none */
+	float recall;   /* out: 1 where the space is scanned */
+	float aim;      /* out: the space's own */
 	uint32_t graph; /* out: 1: by a graph; 0: by scans, which miss nothing */
 	uint32_t reserved0;
 	uint64_t reserved[4];

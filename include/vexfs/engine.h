@@ -65,7 +65,7 @@ struct vex_engine;
 	X(ERROR_RATE, "threshold_error_rate", NUMBER, 0, 1000, 10, true, NULL,           \
 	  "operations of 1000 that may fail by trouble (EIO, ENOSPC, ENOMEM ...)")       \
 	X(STACK_SAMPLE, "stack_sample", NUMBER, 0, 1000000, 64, true, NULL,              \
-	  "stacks are measured in one of so many requests; 0: never")                       \
+	  "stacks are measured in one of so many requests; 0: never")                    \
 	X(KEEP_DAYS, "keep_days", NUMBER, 0, 36500, 30, true, NULL,                      \
 	  "attachments whose file was replaced or vanished are kept so long")
 
@@ -77,7 +77,12 @@ enum vex_knob {
 };
 enum vex_knob_kind { VEX_KNOB_NUMBER, VEX_KNOB_SIZE, VEX_KNOB_FLAG, VEX_KNOB_WORD };
 /* What was said last wins, in this order. */
-enum vex_knob_from { VEX_FROM_DEFAULT, VEX_FROM_FILE, VEX_FROM_COMMAND, VEX_FROM_RUNTIME };
+enum vex_knob_from {
+	VEX_FROM_DEFAULT,
+	VEX_FROM_FILE,
+	VEX_FROM_COMMAND,
+	VEX_FROM_RUNTIME
+};
 
 struct vex_knob_info {
 	const char *name, *meaning;
@@ -113,15 +118,15 @@ void vex_audit(struct vex_engine *e, const struct vex_cred *cred, const char *wh
 struct vex_engine_opts {
 	const struct vex_settings *settings; /* NULL: defaults, and the fields below:
 					      * metric .. index_mem, store.sync ... */
-	uint8_t metric;        /* of spaces made by a first attachment */
-	bool strict;           /* an unknown space is -ENODEV instead */
-	const char *vec_space; /* space of .vec files; NULL: vec<dim> */
-	unsigned threads;      /* workers; 0: cores */
-	uint32_t owner;        /* uid that may administer, beside root */
-	bool index_immediate;  /* puts wait until the graph has them */
-	uint64_t index_mem;    /* bytes all graphs may take; 0: no cap */
+	uint8_t metric;                      /* of spaces made by a first attachment */
+	bool strict;                         /* an unknown space is -ENODEV instead */
+	const char *vec_space;               /* space of .vec files; NULL: vec<dim> */
+	unsigned threads;                    /* workers; 0: cores */
+	uint32_t owner;                      /* uid that may administer, beside root */
+	bool index_immediate;                /* puts wait until the graph has them */
+	uint64_t index_mem;                  /* bytes all graphs may take; 0: no cap */
 	uint64_t
-	    graph_floats_min; /* rows x dim from which a space has a graph; 0: usual */
+	    graph_floats_min;    /* rows x dim from which a space has a graph; 0: usual */
 	uint64_t attrs_rows_min; /* smaller spaces do without an index of attributes; 0:
 				  * usual */
 	struct vex_store_opts store;
@@ -303,7 +308,7 @@ void vex_engine_index_info(struct vex_engine *e, struct vex_space *sp,
 			   struct vex_index_info *out);
 
 struct vex_rebuild {
-	uint32_t spaces; /* whose graphs are built anew */
+	uint32_t spaces;      /* whose graphs are built anew */
 	uint64_t rows, bytes; /* of these, and the memory all of it will take */
 	double cpu_seconds;   /* it will take: where `timed`, an extrapolation */
 	bool timed;
@@ -314,13 +319,13 @@ vex_err vex_engine_rebuild(struct vex_engine *e, const struct vex_cred *cred,
 			   const char *name, struct vex_rebuild *out) VEX_CHECKED;
 
 struct vex_recall {
-	uint32_t sample; /* queries wanted, 1 .. VEX_RECALL_SAMPLE_MAX */
-	uint64_t from;   /* which rows: another number, another sample */
-	uint32_t ef;     /* 0: as searches go by default */
-	float recall;    /* in: as vex_query; out: measured */
+	uint32_t sample;  /* queries wanted, 1 .. VEX_RECALL_SAMPLE_MAX */
+	uint64_t from;    /* which rows: another number, another sample */
+	uint32_t ef;      /* 0: as searches go by default */
+	float recall;     /* in: as vex_query; out: measured */
 	uint32_t queries; /* out: made */
-	bool graph;      /* out: false: the space is scanned, and recall 1 */
-	float aim;       /* out: the space's */
+	bool graph;       /* out: false: the space is scanned, and recall 1 */
+	float aim;        /* out: the space's */
 };
 #define VEX_RECALL_SAMPLE_MAX 256u
 /* recall@10 of the space's index against exact search, with rows of the space as queries
@@ -391,17 +396,17 @@ struct vex_query {
 	const char *space;    /* NULL or "": the only space of that dimension */
 	const float *vectors; /* nq x dim; NULL with `like` */
 	uint32_t dim, nq;
-	const char *like;   /* PATH[:KEY] in place of vectors */
-	const char *unlike; /* PATH[:KEY] to keep away from; NULL: none */
-	float beta;         /* by how much: > 0; looked at only with unlike */
-	const char *under;  /* directory; NULL or "": everywhere */
-	const char *where;  /* a filter (store.h); NULL: none */
-	uint32_t k, offset; /* k 0: all within max_distance */
-	uint32_t per_file;  /* rows kept of a file; 0: all */
-	uint32_t ef;        /* for an index; ignored by exact plans */
-	float recall;       /* of the true hits an index is to find, at least; 0: the
-			     * space's own aim. Where none can, the search is exact */
-	float max_distance; /* INFINITY: none */
+	const char *like;     /* PATH[:KEY] in place of vectors */
+	const char *unlike;   /* PATH[:KEY] to keep away from; NULL: none */
+	float beta;           /* by how much: > 0; looked at only with unlike */
+	const char *under;    /* directory; NULL or "": everywhere */
+	const char *where;    /* a filter (store.h); NULL: none */
+	uint32_t k, offset;   /* k 0: all within max_distance */
+	uint32_t per_file;    /* rows kept of a file; 0: all */
+	uint32_t ef;          /* for an index; ignored by exact plans */
+	float recall;         /* of the true hits an index is to find, at least; 0: the
+			       * space's own aim. Where none can, the search is exact */
+	float max_distance;   /* INFINITY: none */
 	uint64_t max_visited; /* distances it may compute; 0: any number */
 	uint64_t max_ns;      /* it may take; 0: any time */
 	bool exact, fresh;
@@ -430,10 +435,10 @@ struct vex_result {
 	bool truncated; /* a range search met VEX_K_MAX */
 	bool partial;   /* it met max_visited or max_ns: of what it has seen by then */
 	uint32_t space_id;
-	uint64_t lsn;   /* last change it has seen */
+	uint64_t lsn;              /* last change it has seen */
 	uint64_t rows, candidates; /* of the space; of these, that may be hits */
 	uint64_t distances, nanoseconds;
-	const char *plan; /* exact, graph, or one of them among candidates */
+	const char *plan;    /* exact, graph, or one of them among candidates */
 	struct vex_buf text; /* private: paths and keys */
 };
 

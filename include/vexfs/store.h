@@ -324,8 +324,8 @@ static inline void vex_cleanup_reader(struct vex_reader **r)
 }
 #define AUTO_READER __attribute__((cleanup(vex_cleanup_reader)))
 
-/* Rows of the change log above *after, in order, `most` of them; *after ends as the number
- * of the last one fn took. */
+/* Rows of the change log above *after, in order, `most` of them; *after ends as the
+ * number of the last one fn took. */
 #define VEX_LOG_NOTE 16u /* kinds from here on are notes: less this, enum vex_note */
 struct vex_log_row {
 	uint64_t lsn, node;

@@ -74,8 +74,8 @@ static vex_err set_one(struct vex_session *s, const struct vex_cred *cred,
 	return 0;
 }
 
-/* -EINVAL or -EPERM, with a sentence: whatever is wrong with a setting is found before any
- * is set. */
+/* -EINVAL or -EPERM, with a sentence: whatever is wrong with a setting is found before
+ * any is set. */
 static vex_err parse(struct vex_session *s, const char *name, size_t len,
 		     const char *value, enum vex_knob *k, uint64_t *v)
 {

@@ -8,12 +8,9 @@
 #define QUEUED_MAX 4096u
 
 static const struct vex_control_file files[] = {
-	{ "control", 0666, FILE_CONTROL },
-	{ "status", 0444, FILE_STATUS },
-	{ "query", 0666, FILE_QUERY },
-	{ "metrics", 0400, FILE_METRICS },
-	{ "config", 0644, FILE_CONFIG },
-	{ "events", 0666, FILE_EVENTS },
+	{ "control", 0666, FILE_CONTROL }, { "status", 0444, FILE_STATUS },
+	{ "query", 0666, FILE_QUERY },     { "metrics", 0400, FILE_METRICS },
+	{ "config", 0644, FILE_CONFIG },   { "events", 0666, FILE_EVENTS },
 };
 
 const struct vex_control_file *vex_control_files(size_t *n)

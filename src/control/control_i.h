@@ -16,7 +16,14 @@
 
 #define STAGE_MAX ((size_t)64 << 20)
 
-enum file_id { FILE_CONTROL = 1, FILE_STATUS = 2, FILE_QUERY = 3, FILE_METRICS = 4, FILE_CONFIG = 5, FILE_EVENTS = 6 };
+enum file_id {
+	FILE_CONTROL = 1,
+	FILE_STATUS = 2,
+	FILE_QUERY = 3,
+	FILE_METRICS = 4,
+	FILE_CONFIG = 5,
+	FILE_EVENTS = 6
+};
 
 struct account;
 struct live;  /* live.c: a query that stays */
@@ -103,8 +110,8 @@ struct vex_session {
 	struct vex_buf text; /* content of a generated file */
 	struct query query;
 	struct reader *reader; /* of events */
-	struct live *live; /* NULL: there never was one */
-	void *head;        /* room for any struct of the contract */
+	struct live *live;     /* NULL: there never was one */
+	void *head;            /* room for any struct of the contract */
 
 	/* Records wait for read(2). Apart from the lock, so that poll never waits. */
 	_Atomic bool unread;

@@ -39,10 +39,9 @@ vex_err ioc_rebuild(struct call *c)
 vex_err ioc_recall(struct call *c)
 {
 	struct vexfs_recall *h = c->head;
-	struct vex_recall r = { .sample = h->sample,
-				.from = h->from,
-				.ef = h->ef,
-				.recall = h->want };
+	struct vex_recall r = {
+		.sample = h->sample, .from = h->from, .ef = h->ef, .recall = h->want
+	};
 	vex_err err = check(c, h->flags, h->space, offsetof(struct vexfs_recall, space));
 
 	if (!err)
@@ -57,8 +56,7 @@ vex_err ioc_recall(struct call *c)
 		return session_fail(c->s, -EINVAL, "sample %u is not within 1 .. %u",
 				    h->sample, VEXFS_RECALL_SAMPLE_MAX);
 	if (!(h->want >= 0 && h->want <= 1) || (h->want > 0 && h->ef))
-		return session_fail(c->s, -EINVAL,
-				    "one of ef and a recall from 0 to 1");
+		return session_fail(c->s, -EINVAL, "one of ef and a recall from 0 to 1");
 	err = vex_engine_recall(c->engine, c->cred, h->space, &r);
 	say(c, err, h->space);
 	if (err)

@@ -189,7 +189,8 @@ static vex_err set(struct call *c, const struct vexfs_space *h)
 	err = vex_engine_space_set(c->engine, c->cred, &spec);
 	say(c, err, h->name);
 	if (err == -EINVAL)
-		session_fail(c->s, err, "m, ef_construction, ef_search or recall out of range");
+		session_fail(c->s, err,
+			     "m, ef_construction, ef_search or recall out of range");
 	return err;
 }
 

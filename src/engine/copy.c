@@ -104,8 +104,8 @@ static vex_err taker_wants(struct copier *c, const struct vex_attach *a,
 	struct attr_name name = { .key = a->key, .key_len = a->key_len };
 	struct vex_space_spec spec;
 	struct vex_attach own;
-	vex_err err = vex_read_attach(c->r, c->to, a->space, a->key, a->key_len, false,
-				      &own);
+	vex_err err =
+	    vex_read_attach(c->r, c->to, a->space, a->key, a->key_len, false, &own);
 
 	if (err != -ENODATA)
 		return err ? err : -ENODATA;

@@ -26,8 +26,8 @@ static unsigned cores(void)
 
 static unsigned threads_of(const struct vex_engine_opts *o)
 {
-	unsigned n = o->settings ? (unsigned)o->settings->value[VEX_KNOB_THREADS]
-				 : o->threads;
+	unsigned n =
+	    o->settings ? (unsigned)o->settings->value[VEX_KNOB_THREADS] : o->threads;
 
 	return n ? n : cores();
 }

@@ -34,12 +34,12 @@ struct vex_engine {
 	bool copied;  /* STORE was copied since it was last open: marks may be lost */
 	uint32_t owner;
 	uint64_t root_dev, root_ino;
-	uint64_t hidden_ino; /* of STORE/.vexfs */
+	uint64_t hidden_ino;                    /* of STORE/.vexfs */
 	char vec_space[VEX_SPACE_NAME_MAX + 1]; /* "": vec<dim> */
 	struct vex_store *store;
 	struct vex_pool *pool;  /* changes and lookups: short work */
-	struct vex_pool *words; /* prints: it takes more stack than a request has, and waits
-				 * for nobody, so that anyone may wait for it */
+	struct vex_pool *words; /* prints: it takes more stack than a request has, and
+				 * waits for nobody, so that anyone may wait for it */
 	struct vex_pool *scans; /* searches: so that long ones hold up no change */
 	/* Serialise work on one file (by hash of its handle or inode); held over a
 	 * commit. Order: node lock, then dirs. Never two node locks but in order of
@@ -60,7 +60,7 @@ struct vex_engine {
 	pthread_mutex_t flights;
 	/* guarded by flights: */
 	unsigned flying;
-	uint64_t flown;         /* bumped by each begin and end */
+	uint64_t flown;      /* bumped by each begin and end */
 	struct attrs *attrs; /* attrs.c: the index of attributes */
 	uint64_t attrs_min;  /* rows; smaller spaces are searched without it */
 	/* watch.c */

@@ -270,8 +270,7 @@ float graph_aim_of(struct vex_space *sp)
 static bool to_calibrate(const struct graph *g)
 {
 	return vex_hnsw_nodes(g->h) >= CALIBRATE_MIN && !g->more &&
-	       (!g->curve.n ||
-		g->uncalibrated > vex_hnsw_nodes(g->h) / CALIBRATE_SHARE);
+	       (!g->curve.n || g->uncalibrated > vex_hnsw_nodes(g->h) / CALIBRATE_SHARE);
 }
 
 /* The aim may have been changed, the curve be new. */

@@ -17,11 +17,12 @@
 /* Below so many floats a space is scanned: some 0.3 ms, exact, and no memory. */
 #define GRAPH_FLOATS_MIN ((uint64_t)4 << 20)
 
-/* ---- graph_calibrate.c: recall, measured ---------------------------------------------- */
+/* ---- graph_calibrate.c: recall, measured ----------------------------------------------
+ */
 
-#define RECALL_K 10u          /* recall@10 is what is promised */
-#define RECALL_DEFAULT 0.98f  /* of a space that names no other */
-#define RECALL_TOP 0.999f     /* beyond, a sample of this size tells nothing more */
+#define RECALL_K 10u         /* recall@10 is what is promised */
+#define RECALL_DEFAULT 0.98f /* of a space that names no other */
+#define RECALL_TOP 0.999f    /* beyond, a sample of this size tells nothing more */
 #define CALIBRATE_QUERIES 192u
 #define CURVE_STEPS 18u
 
@@ -38,11 +39,11 @@ float curve_best(const struct curve *c);
 float curve_reached(const struct curve *c, float widen);
 
 struct graph {
-	uint8_t said; /* the state events have it in: 0 none, 1 building, 2 ready */
-	struct graph *next;        /* graphs.lock */
-	uint32_t space;            /* id; fixed */
-	uint32_t refs;             /* graphs.lock */
-	struct vex_hnsw *h;        /* replaced (under lock) only before ready */
+	uint8_t said;       /* the state events have it in: 0 none, 1 building, 2 ready */
+	struct graph *next; /* graphs.lock */
+	uint32_t space;     /* id; fixed */
+	uint32_t refs;      /* graphs.lock */
+	struct vex_hnsw *h; /* replaced (under lock) only before ready */
 	struct vex_hnsw_opts opts; /* fixed */
 	/* What the thread alone knows: */
 	bool begun;            /* a file was looked for */
@@ -51,13 +52,13 @@ struct graph {
 	bool more;             /* some were left for the next look */
 	uint64_t unconnected;  /* inserts since the last walk for what nobody leads to */
 	uint64_t connected_at, connect_ns; /* of that walk */
-	float aim;             /* the recall its stop rule was chosen for */
-	bool aside;            /* another one of the space is searched */
-	uint64_t built;        /* nodes when it was whole; 0: it came from a file */
+	float aim;                         /* the recall its stop rule was chosen for */
+	bool aside;                        /* another one of the space is searched */
+	uint64_t built;             /* nodes when it was whole; 0: it came from a file */
 	_Atomic uint64_t insert_ns; /* CPU time of an insert, lately; 0: not known */
 	_Atomic uint32_t builds;    /* of the space's graph while mounted */
-	uint64_t saved;        /* where its file stands */
-	uint64_t unsaved;      /* inserts and removes since */
+	uint64_t saved;             /* where its file stands */
+	uint64_t unsaved;           /* inserts and removes since */
 	/* For searches: */
 	_Atomic bool ready;
 	_Atomic uint64_t lsn; /* where the graph stands */

@@ -6,11 +6,11 @@
  * find the file wherever it is. Of a directory it is one row, whatever lies below.
  *
  * A file that is replaced is a removal (life.c), unless what takes its place has no
- * attachments (an editor saved it): then its own are kept (kept.c). Where it has attachments, those of
- * the file that takes its place are made durable first: the backing filesystem makes
- * content durable before such a rename, and a power loss must not leave the new
- * content with neither the old vectors nor the new. Syncing the catalog suffices: the
- * mark lies in the inode, written before the rename, so in a journal before it. Where
+ * attachments (an editor saved it): then its own are kept (kept.c). Where it has
+ * attachments, those of the file that takes its place are made durable first: the backing
+ * filesystem makes content durable before such a rename, and a power loss must not leave
+ * the new content with neither the old vectors nor the new. Syncing the catalog suffices:
+ * the mark lies in the inode, written before the rename, so in a journal before it. Where
  * nothing with attachments is replaced, the rename promises no more than the put did.
  *
  * Where the catalog cannot take any of this, the rename goes on without (late.c).

@@ -17,7 +17,6 @@
 
 #include <malloc.h>
 
-
 #define FIRST_BUCKETS 64u
 /* So many forgotten: their memory goes back to the system. */
 #define TRIM_EVERY (1u << 16)

@@ -19,8 +19,8 @@
 #define THREADS 24u
 /* Callbacks use less than 6 KB (tests/shell/stack.sh, scripts/stack-check); this is 64 KB
  * of stack and what lies in the same mapping: 78 KB of thread-local storage, of which 60
- * are OpenBLAS's and 16 the answer of an ioctl (readelf -lW, the segments TLS). Sanitizers'
- * frames are larger. */
+ * are OpenBLAS's and 16 the answer of an ioctl (readelf -lW, the segments TLS).
+ * Sanitizers' frames are larger. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define THREAD_STACK "262144"
 #else

@@ -305,8 +305,8 @@ static vex_err note(struct writer *w, struct vex_change *c)
 {
 	w->lsn++;
 	c->lsn = w->lsn;
-	return apply_log(w, (enum fmt_log_kind)(FMT_LOG_NOTE + c->form), c->node, 0, c->key,
-			 c->key_len, NO_SLOT, NO_SLOT, c->path);
+	return apply_log(w, (enum fmt_log_kind)(FMT_LOG_NOTE + c->form), c->node, 0,
+			 c->key, c->key_len, NO_SLOT, NO_SLOT, c->path);
 }
 
 vex_err apply_change(struct writer *w, struct vex_change *c)

@@ -424,8 +424,7 @@ vex_err vex_read_attached(struct vex_reader *r, uint64_t after, uint32_t most,
 			  vex_err (*fn)(void *, uint64_t node), void *arg)
 {
 	sqlite3_stmt *st;
-	vex_err err =
-	    sql_start(&r->q, SQL_ATTACH_NODES, &st, "ii", after, (int64_t)most);
+	vex_err err = sql_start(&r->q, SQL_ATTACH_NODES, &st, "ii", after, (int64_t)most);
 
 	return err ? read_err(err) : each_id(r, SQL_ATTACH_NODES, st, fn, arg);
 }

@@ -35,13 +35,14 @@
 		    "WHERE lsn>?1 ORDER BY lsn LIMIT ?2")                                \
 	X(LOG_TRIM, "DELETE FROM log WHERE lsn<?1")                                      \
 	X(SPACE_ALL, "SELECT id,name,dim,metric,type,index_kind,m,efc,efs,quant,"        \
-		     "dropped,scale,recall FROM space ORDER BY id")                             \
+		     "dropped,scale,recall FROM space ORDER BY id")                      \
 	X(SPACE_NAMED, "SELECT id FROM space WHERE name=?1 AND dropped=0")               \
-	X(SPACE_ADD, "INSERT INTO space(id,name,dim,metric,type,index_kind,m,efc,efs,"   \
-		     "quant,dropped,scale,recall) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,0,"\
-		     "nullif(?11,0.0),nullif(?12,0.0))")                                                 \
+	X(SPACE_ADD,                                                                     \
+	  "INSERT INTO space(id,name,dim,metric,type,index_kind,m,efc,efs,"              \
+	  "quant,dropped,scale,recall) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,0,"         \
+	  "nullif(?11,0.0),nullif(?12,0.0))")                                            \
 	X(SPACE_SET, "UPDATE space SET index_kind=?2,m=?3,efc=?4,efs=?5,quant=?6,"       \
-		     "recall=nullif(?7,0.0) WHERE id=?1")                                                      \
+		     "recall=nullif(?7,0.0) WHERE id=?1")                                \
 	X(SPACE_DROP, "UPDATE space SET dropped=1 WHERE id=?1")                          \
 	X(SPACE_GONE, "DELETE FROM space WHERE id=?1 AND dropped=1")                     \
 	X(NODE_GET, "SELECT " NODE_COLS " FROM node WHERE id=?1")                        \
@@ -66,10 +67,11 @@
 	X(ATTACH_GET, "SELECT " ATTACH_COLS ",text FROM attach "                         \
 		      "WHERE node=?1 AND space=?2 AND key=?3")                           \
 	X(ATTACH_LSN, "SELECT " ATTACH_COLS ",text FROM attach WHERE lsn=?1")            \
-	X(HIT, "SELECT a.lsn,a.node,a.space,a.slot,a.rows,a.form,a.st_size,a.st_mtime,"  \
-	       "a.st_open,a.key,n.id,n.state,n.is_dir,n.mark,n.fh,n.fh_gen,n.ino,n.size," \
-	       "n.mtime,m.parent,m.name FROM attach a JOIN node n ON n.id=a.node "       \
-	       "JOIN name m ON m.node=a.node WHERE a.lsn=?1 LIMIT 1")                    \
+	X(HIT,                                                                           \
+	  "SELECT a.lsn,a.node,a.space,a.slot,a.rows,a.form,a.st_size,a.st_mtime,"       \
+	  "a.st_open,a.key,n.id,n.state,n.is_dir,n.mark,n.fh,n.fh_gen,n.ino,n.size,"     \
+	  "n.mtime,m.parent,m.name FROM attach a JOIN node n ON n.id=a.node "            \
+	  "JOIN name m ON m.node=a.node WHERE a.lsn=?1 LIMIT 1")                         \
 	X(ATTACH_NODE, "SELECT " ATTACH_COLS " FROM attach WHERE node=?1 "               \
 		       "ORDER BY space,key")                                             \
 	X(ATTACH_SPACE, "SELECT " ATTACH_COLS " FROM attach WHERE lsn>?2 AND space=?1 "  \

@@ -205,8 +205,8 @@ struct vex_store {
 	_Atomic uint64_t changed, changed_durable; /* counts commits of any kind */
 	_Atomic uint64_t next_node;
 	_Atomic uint64_t nodes, commits, groups;
-	_Atomic uint64_t wal_frames;    /* copy of the writer's, for status */
-	_Atomic int64_t last_sync;      /* when the last good one ended */
+	_Atomic uint64_t wal_frames; /* copy of the writer's, for status */
+	_Atomic int64_t last_sync;   /* when the last good one ended */
 	/* vex_store_watch; fixed before the first change: */
 	void (*watch)(void *arg);
 	void (*watch_touched)(void *arg, uint64_t node);
@@ -430,7 +430,7 @@ struct writer {
 	uint64_t frames; /* in the WAL after the last commit */
 	uint64_t serial;
 	uint64_t purge_at; /* attachments of dropped spaces above this */
-	bool full; /* PRAGMA synchronous is FULL, as sync=always wants */
+	bool full;         /* PRAGMA synchronous is FULL, as sync=always wants */
 	bool purging;
 	bool purge_again; /* it failed: at the next sync that succeeds */
 	bool squeezed;    /* the reserve was used: checkpoint at the next chance */

@@ -174,7 +174,8 @@ Test(base, random_differs)
 
 Test(base, memory_total_is_the_machines_or_less)
 {
-	uint64_t all = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t all =
+	    (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 	uint64_t n = vex_memory_total();
 
 	cr_assert_gt(n, 1u << 20);

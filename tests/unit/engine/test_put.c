@@ -468,8 +468,8 @@ Test(put, failed_calls_leave_no_mark)
 	cr_expect_eq(af_set("a", "w", v3, 12, 0), 0);
 }
 
-/* Known before for what lies below it, then attached to: it has its own mark as well, or a
- * copy of the store would not know it again. */
+/* Known before for what lies below it, then attached to: it has its own mark as well, or
+ * a copy of the store would not know it again. */
 Test(put, a_directory_that_was_known_gets_a_mark)
 {
 	AUTO_OBJ struct af_obj d = { .node = 0 };

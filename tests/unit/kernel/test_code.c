@@ -238,7 +238,7 @@ Test(code, halves_are_rounded_to_nearest)
 }
 
 static void ordered(enum vex_quant quant, enum vex_metric metric, const float *a,
-		   const float *b, const float *ask)
+		    const float *b, const float *ask)
 {
 	size_t stride = vex_code_stride(quant, 70);
 	uint8_t *recs = aligned_alloc(64, 2 * stride);
