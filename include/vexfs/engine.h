@@ -341,6 +341,10 @@ struct vex_engine_load {
 };
 void vex_engine_load(struct vex_engine *e, struct vex_engine_load *out);
 
+/* As vex_space_counts, without what is kept for files that are not there. */
+void vex_engine_counts(struct vex_engine *e, struct vex_space *sp,
+		       struct vex_space_counts *out);
+
 /* ---- by path, as the caller ------------------------------------------------------ */
 
 /* Paths are relative to the root of the store ("" is the root itself), resolved

@@ -410,6 +410,9 @@ vex_err vex_read_attached(struct vex_reader *r, uint64_t after, uint32_t most,
 vex_err vex_read_kept(struct vex_reader *r, uint64_t node,
 		      struct vex_kept *out) VEX_CHECKED;
 /* Those above `after`, by node, at most `most`. */
+/* Attachments and their rows in the space (0: in all) of nodes that are kept. */
+vex_err vex_read_kept_counts(struct vex_reader *r, uint32_t space, uint64_t *attachments,
+			     uint64_t *rows) VEX_CHECKED;
 vex_err vex_read_kept_after(struct vex_reader *r, uint64_t after, uint32_t most,
 			    vex_err (*fn)(void *, const struct vex_kept *),
 			    void *arg) VEX_CHECKED;

@@ -76,6 +76,9 @@ static void judge_spaces(struct judged *j, struct vex_engine *e)
 		if (info.state == VEX_INDEX_FAILED)
 			find(j, 1, "space %s: its index failed, searches are exact",
 			     spec.name);
+		if (info.state == VEX_INDEX_POOR)
+			find(j, 1, "space %s: its index misses its recall: rebuild it",
+			     spec.name);
 	}
 }
 

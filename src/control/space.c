@@ -35,7 +35,7 @@ static void fill(struct vex_engine *e, struct vexfs_space *o, struct vex_space *
 	o->index_state = index.state;
 	if (!totals)
 		return;
-	vex_space_counts(sp, &n);
+	vex_engine_counts(e, sp, &n);
 	o->attachments = n.attachments;
 	o->rows = n.rows;
 	o->slots = n.slots;

@@ -136,11 +136,11 @@ static void add_totals(struct vex_control *c, const struct vex_store_status *st,
 	pthread_mutex_unlock(&c->lock);
 }
 
-static void add_counts(struct vex_space *sp, struct vex_buf *b)
+static void add_counts(struct vex_engine *e, struct vex_space *sp, struct vex_buf *b)
 {
 	struct vex_space_counts n;
 
-	vex_space_counts(sp, &n);
+	vex_engine_counts(e, sp, &n);
 	vex_buf_fmt(b,
 		    ", \"attachments\": %llu, \"rows\": %llu, \"slots\": %llu, "
 		    "\"bytes\": %llu, \"damaged\": %llu",
@@ -152,7 +152,7 @@ static void add_counts(struct vex_space *sp, struct vex_buf *b)
 static const char *index_state_name(enum vex_index_state s)
 {
 	static const char *const names[] = { "exact", "building, exact", "ready",
-					     "failed, exact" };
+					     "failed, exact", "ready, poor recall" };
 
 	return names[s];
 }
@@ -174,7 +174,7 @@ static void add_space(struct vex_engine *e, struct vex_space *sp, bool totals,
 		    spec.index == VEX_FLAT ? "flat" : "hnsw",
 		    index_state_name(index.state));
 	if (totals) {
-		add_counts(sp, b);
+		add_counts(e, sp, b);
 		vex_buf_fmt(
 		    b, ", \"index_rows\": %llu, \"index_bytes\": %llu, \"pending\": %llu",
 		    (unsigned long long)index.nodes, (unsigned long long)index.bytes,

@@ -260,3 +260,37 @@ void kept_expire(struct vex_engine *e, struct vex_reader *r)
 		vex_debug("what was kept stays for now: %s", strerror(-err));
 	idlist_free(&x.ids);
 }
+
+/* ---- counts ------------------------------------------------------------------------ */
+
+struct counting {
+	struct vex_engine *e;
+	uint32_t space;
+	uint64_t attachments, rows;
+};
+
+static vex_err count_deep(void *arg)
+{
+	struct counting *c = arg;
+	struct vex_reader *r;
+	vex_err err = vex_reader_get(c->e->store, &r);
+
+	if (err)
+		return err;
+	err = vex_read_kept_counts(r, c->space, &c->attachments, &c->rows);
+	vex_reader_put(r);
+	return err;
+}
+
+void vex_engine_counts(struct vex_engine *e, struct vex_space *sp,
+		       struct vex_space_counts *out)
+{
+	struct counting c = { .e = e, .space = vex_space_id(sp) };
+
+	vex_space_counts(sp, out);
+	/* The two are of different moments: never below nothing. */
+	if (engine_deep(e, count_deep, &c))
+		return;
+	out->attachments -= vex_min64(out->attachments, c.attachments);
+	out->rows -= vex_min64(out->rows, c.rows);
+}

@@ -458,6 +458,24 @@ vex_err vex_read_kept(struct vex_reader *r, uint64_t node, struct vex_kept *out)
 	return more == 1 ? 0 : more ? read_err(more) : -ENOENT;
 }
 
+vex_err vex_read_kept_counts(struct vex_reader *r, uint32_t space, uint64_t *attachments,
+			     uint64_t *rows)
+{
+	sqlite3_stmt *st;
+	vex_err err = sql_start(&r->q, SQL_KEPT_COUNTS, &st, "i", (int64_t)space);
+	int more;
+
+	if (err)
+		return read_err(err);
+	more = sql_next(st);
+	if (more == 1) {
+		*attachments = sql_u64(st, 0);
+		*rows = sql_u64(st, 1);
+	}
+	sql_end(&r->q, SQL_KEPT_COUNTS, st);
+	return more == 1 ? 0 : more ? read_err(more) : -EIO;
+}
+
 vex_err vex_read_kept_after(struct vex_reader *r, uint64_t after, uint32_t most,
 			    vex_err (*fn)(void *, const struct vex_kept *), void *arg)
 {

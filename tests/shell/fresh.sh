@@ -51,8 +51,14 @@ touch -d '2020-01-01' "$MNT/a"
 exits "touch moves the stamp along" 1 vexctl stale
 
 # ---- replaced by a file without vectors
+rows()
+{
+	vexctl space show t | sed -n 's/^rows: //p'
+}
+before=$(rows)
 sed -i 's/text/TEXT/' "$MNT/c"
 equal "sed -i: listed" "c " "$(stale)"
+equal "and counted no more" $((before - 1)) "$(rows)"
 equal "in no search" "a b d dir/in e sp ace " "$(found)"
 equal "no attachment in its list" 0 "$(getfattr -d -m user.vexfs "$MNT/c" 2>/dev/null | grep -c =)"
 equal "--space" "c " "$(stale --space t)"
