@@ -261,6 +261,8 @@ vex_err vex_engine_events(struct vex_engine *e, const struct vex_cred *cred,
 bool vex_engine_wants_all(const struct vex_engine *e);
 void vex_engine_file_event(struct vex_engine *e, enum vex_note kind, int dirfd,
 			   const char *name);
+/* As begun, after the system call and before the end. */
+void vex_engine_rename_event(struct vex_engine *e, const struct vex_rename *r);
 
 /* Counts whatever may have changed what a search shows: commits, and the above. */
 uint64_t vex_engine_changes(struct vex_engine *e);

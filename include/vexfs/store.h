@@ -332,7 +332,7 @@ struct vex_log_row {
 	int64_t time_ns;
 	uint32_t kind, space, key_len;
 	bool replaced;    /* a put over another */
-	const char *key;  /* bytes */
+	const char *key;  /* bytes; never NULL */
 	const char *path; /* as it was then; may be NULL */
 };
 vex_err vex_read_log(struct vex_reader *r, uint64_t *after, uint32_t most,

@@ -173,6 +173,8 @@ static void add_note(struct telling *t, const struct vex_log_row *row)
 		add_words(t->out, row, index);
 		break;
 	case VEX_NOTE_RENAME:
+		if (!row->key_len)
+			break; /* its old place could not be told */
 		from = strndup(row->key, row->key_len);
 		if (from && (!t->cred->uid || may_list_above(t, from)))
 			add_text(t->out, "from", from, strlen(from));

@@ -109,6 +109,12 @@ void vex_engine_file_event(struct vex_engine *e, enum vex_note kind, int dirfd,
 		note_at(e, kind, 0, dirfd, name);
 }
 
+void vex_engine_rename_event(struct vex_engine *e, const struct vex_rename *r)
+{
+	if (vex_engine_wants_all(e))
+		note_rename(e, 0, r);
+}
+
 /* vex_crossing_hook: on a request's small stack, so it only leaves word. */
 void note_crossing(void *arg, enum vex_limit l, uint64_t value)
 {

@@ -93,8 +93,7 @@ static vex_err rename_as(struct moving *m)
 	else
 		open = moved(m, &r);
 	if (!err && !r.src)
-		vex_engine_file_event(m->fs->engine, VEX_NOTE_RENAME, m->to.fd,
-				      m->newname);
+		vex_engine_rename_event(m->fs->engine, &r);
 	vex_engine_rename_end(m->fs->engine, &r, err, open);
 	return err;
 }

@@ -506,15 +506,18 @@ vex_err vex_read_log_first(struct vex_reader *r, uint64_t *lsn)
 	return err ? read_err(err) : 0;
 }
 
+/* SQLite has no address for no bytes, and memcpy and its like want one. */
 static void log_row(sqlite3_stmt *st, struct vex_log_row *row)
 {
+	const char *key = sqlite3_column_blob(st, 5);
+
 	*row = (struct vex_log_row){
 		.lsn = sql_u64(st, 0),
 		.time_ns = sqlite3_column_int64(st, 1),
 		.kind = sql_u32(st, 2),
 		.node = sql_u64(st, 3),
 		.space = sql_u32(st, 4),
-		.key = sqlite3_column_blob(st, 5),
+		.key = key ? key : "",
 		.key_len = (uint32_t)sqlite3_column_bytes(st, 5),
 		.replaced = sqlite3_column_int64(st, 6) != -1,
 		.path = (const char *)sqlite3_column_text(st, 7),

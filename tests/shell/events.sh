@@ -98,6 +98,7 @@ rm "$MNT/p3"
 quiet
 equal "events=all: any file" 'config create p2 write p2 rename p3 unlink p3' \
 	"$(told | sed -n '/^config - events/,$p' | awk '{ print $1, $2 == "-" ? "" : $2 }' | xargs)"
+check "and where it was renamed from" grep -q '^rename p3 - p2$' <(told)
 check "before: files with attachments alone" not grep -q ' plain ' <(told)
 
 # ---- a remount, and others -------------------------------------------------------------------
