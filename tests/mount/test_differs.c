@@ -57,7 +57,8 @@ DIFFERS(what_fuse_does_not_carry)
 	FAILS(renameat2(AT_FDCWD, vm_at(&m, "f"), AT_FDCWD, vm_at(&m, "h"),
 			RENAME_WHITEOUT),
 	      EINVAL);
-	FAILS(syscall(SYS_quotactl_fd, fd, QCMD(Q_GETQUOTA, USRQUOTA), 0, &q), ENOSYS);
+	FAILS(syscall(SYS_quotactl_fd, fd, QCMD((unsigned)Q_GETQUOTA, USRQUOTA), 0, &q),
+	      ENOSYS);
 	cr_expect(syncfs(fd) == 0);
 	cr_expect(lseek(fd, 1ll << 50, SEEK_SET) == 1ll << 50);
 	FAILS(write(fd, "x", 1), EFBIG);
