@@ -11,7 +11,7 @@
  */
 #include "search_i.h"
 
-/* Nanoseconds, from `make bench-search` on the words (100 dimensions, 340,000 rows); only
+/* Nanoseconds: estimates, to be checked by `make bench-search`; only
  * their ratios matter. */
 #define ROW_NS 25.0          /* fetched from anywhere */
 #define NUMBER_NS 0.25       /* of a row, in double */
