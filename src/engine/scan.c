@@ -118,8 +118,11 @@ static vex_err step_files(struct step *s)
 {
 	AUTO_IDS struct idlist ids = { 0 };
 
-	if (!s->n->cursor)
+	if (!s->n->cursor) {
 		dircache_clear(s->e->dircache);
+		/* What was changed behind the mount is read again by the next filter. */
+		attrs_reset(s->e);
+	}
 	vex_err err = vex_read_attached(s->r, s->n->cursor, NODES_A_STEP, take_id, &ids);
 
 	for (size_t i = 0; !err && i < ids.n; i++) {
