@@ -117,7 +117,9 @@ static vex_err judge_seen(struct tree *t)
 	return err;
 }
 
-/* Of nodes that are somewhere: names that do not hold. */
+/* Of nodes that are somewhere: names that do not hold. Beside one that does they are
+ * candidates, as each rename leaves one until its drop is committed; a crash before that
+ * is no damage. */
 static vex_err judge_names(struct tree *t)
 {
 	vex_err err = 0;
@@ -133,7 +135,7 @@ static vex_err judge_names(struct tree *t)
 			.path = k->name,
 		};
 
-		if (k->holds || !f || !f->seen || !fsck_fact(t, k->parent))
+		if (k->holds || !f || !f->seen || f->holds || !fsck_fact(t, k->parent))
 			continue;
 		vex_check_path(t->c, k->parent, &dir);
 		err = dir.err

@@ -253,3 +253,29 @@ Test(fsck, names_of_nothing_go)
 	shut();
 	heals(1);
 }
+
+/* A rename drops the old name by a commit nobody waits for: a crash before it leaves a
+ * candidate beside the name that holds. */
+Test(fsck, a_name_that_a_crash_left_is_no_finding)
+{
+	struct vex_change c = {
+		.kind = VEX_NAME_ADD,
+		.parent = ROOT_NODE,
+		.name = "old",
+		.name_len = 3,
+	};
+	int fd = openat(af_root, "d/a", O_PATH | O_CLOEXEC);
+	struct vex_obj o = { .fd = fd, .dirfd = -1 };
+
+	cr_assert_geq(fd, 0);
+	reopen();
+	cr_assert_eq(node_identify(eng, &o, &c.node), 0);
+	cr_assert_neq(c.node, 0);
+	cr_assert_eq(vex_store_commit(eng->store, &c, 1, NULL), 0);
+	shut();
+	close(fd);
+	fsck(false, 0, 0);
+	cr_expect_str_eq(said, "");
+	reopen();
+	af_is_text("d/a", "w", "1,2");
+}
