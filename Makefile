@@ -246,7 +246,7 @@ uninstall:
 	  $(DESTDIR)$(PREFIX)/share/man/man8/vexfs.8 $(DESTDIR)$(PREFIX)/share/man/man1/vexctl.1
 
 format:
-	clang-format -i $(wildcard src/*.c src/*/*.[ch] include/vexfs/*.h uapi/*.h cli/*.[ch] tests/*.h tests/*/*.[ch] tests/*/*/*.[ch] docs/examples/*.c)
+	clang-format -i $(wildcard src/*.[ch] tests/bench/peer/*.cc src/*/*.[ch] include/vexfs/*.h uapi/*.h cli/*.[ch] tests/*.h tests/*/*.[ch] tests/*/*/*.[ch] docs/examples/*.c)
 lint:
 	scripts/lint
 

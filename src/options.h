@@ -14,8 +14,8 @@ struct options {
 	struct vex_settings settings; /* defaults, vexfs.conf, the command line */
 	unsigned given;               /* bits of settings that are no knobs */
 	char *conf_line;              /* heap: what vec_space may point into */
-	struct vex_buf kernel; /* "allow_other,ro": for the mount itself */
-	struct vex_buf shown;  /* ours that were given, for status */
+	struct vex_buf kernel;        /* "allow_other,ro": for the mount itself */
+	struct vex_buf shown;         /* ours that were given, for status */
 };
 
 /* -1: go on; else the exit code: what there was to say has been said. Points into

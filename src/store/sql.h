@@ -93,8 +93,9 @@
 		    "SELECT id,?2,?3,?4,?5,?6 FROM node WHERE id=?1")                    \
 	X(KEPT_DEL, "DELETE FROM kept WHERE node=?1")                                    \
 	X(KEPT_GET, "SELECT node,since,why,uid,gid,mode FROM kept WHERE node=?1")        \
-	X(KEPT_COUNTS, "SELECT count(*),ifnull(sum(a.rows),0) FROM kept k JOIN attach a " \
-		       "ON a.node=k.node WHERE ?1=0 OR a.space=?1")                      \
+	X(KEPT_COUNTS,                                                                   \
+	  "SELECT count(*),ifnull(sum(a.rows),0) FROM kept k JOIN attach a "             \
+	  "ON a.node=k.node WHERE ?1=0 OR a.space=?1")                                   \
 	X(KEPT_AFTER, "SELECT node,since,why,uid,gid,mode FROM kept WHERE node>?1 "      \
 		      "ORDER BY node LIMIT ?2")                                          \
 	X(FREE_PAGES, "PRAGMA freelist_count")                                           \

@@ -12,7 +12,7 @@ setfattr -n user.vexfs.t -v 1,2 "$MNT/a"
 
 # Every stack is deeper than this: what is slow depends on the machine, this does not.
 vexctl config stack_sample=1 threshold_stack_warning=1
-for i in 1 2 3 4 5 6 7 8 9; do
+for _ in 1 2 3 4 5 6 7 8 9; do
 	cat "$MNT/a" "$MNT/b"
 done
 if grep -q '"name": "stack_warning".*"crossings": 0' "$MNT/.vexfs/status"; then

@@ -45,13 +45,17 @@ template <class T> struct Matrix {
 		v.resize(n * dim);
 		rewind(f);
 		for (size_t i = 0; i < n; i++)
-			if (fread(&d, 4, 1, f) != 1 || fread(&v[i * dim], 4, dim, f) != dim) {
+			if (fread(&d, 4, 1, f) != 1 ||
+			    fread(&v[i * dim], 4, dim, f) != dim) {
 				fprintf(stderr, "%s: short\n", path.c_str());
 				exit(1);
 			}
 		fclose(f);
 	}
-	const T *row(size_t i) const { return &v[i * dim]; }
+	const T *row(size_t i) const
+	{
+		return &v[i * dim];
+	}
 };
 
 void unit_length(Matrix<float> &m)
@@ -60,7 +64,8 @@ void unit_length(Matrix<float> &m)
 		double squares = 0;
 
 		for (size_t j = 0; j < m.dim; j++)
-			squares += double(m.v[i * m.dim + j]) * double(m.v[i * m.dim + j]);
+			squares +=
+			    double(m.v[i * m.dim + j]) * double(m.v[i * m.dim + j]);
 		for (size_t j = 0; j < m.dim && squares > 0; j++)
 			m.v[i * m.dim + j] /= float(std::sqrt(squares));
 	}
@@ -87,7 +92,7 @@ double resident()
 
 void build(hnswlib::HierarchicalNSW<float> &h, const Matrix<float> &base)
 {
-	std::atomic<size_t> next{0};
+	std::atomic<size_t> next{ 0 };
 	auto some = [&] {
 		for (size_t i; (i = next++) < base.n;)
 			h.addPoint(base.row(i), i);
@@ -171,7 +176,7 @@ int main(int argc, char **argv)
 	printf("build %.2f %.0f\n", cpu(CLOCK_PROCESS_CPUTIME_ID) - start,
 	       resident() - before);
 	fflush(stdout);
-	Run run{h, query, truth, std::vector<double>(query.n)};
+	Run run{ h, query, truth, std::vector<double>(query.n) };
 	const char *passes = getenv("PASSES");
 
 	for (int i = 3; i < argc; i++)
