@@ -168,7 +168,7 @@ void *vex_buf_room(struct vex_buf *b, size_t len);
 /* A JSON string with its quotes. Bytes that are not UTF-8 become \udcXX (XX the
  * byte), as Python's surrogateescape does: reversible. */
 void vex_buf_json(struct vex_buf *b, const char *s, size_t len);
-/* The same of a sentence: \xXX, for parsers that refuse lone surrogates. */
+/* The same of a sentence: \xHH, for parsers that refuse lone surrogates. */
 void vex_buf_json_words(struct vex_buf *b, const char *s);
 
 /* ---- file handles ------------------------------------------------------- */

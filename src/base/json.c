@@ -3,7 +3,7 @@
  * JSON strings of any bytes. What is not valid UTF-8 (RFC 3629: no overlong forms, no
  * surrogates) is written as \udcXX, XX the byte: a lone surrogate cannot come from
  * valid text, so the way back is unambiguous. Python's os.fsdecode agrees. Sentences,
- * which nobody turns back, must not hold what strict parsers refuse: they say \xXX.
+ * which nobody turns back, must not hold what strict parsers refuse: they say \xHH.
  */
 #include <vexfs/base.h>
 

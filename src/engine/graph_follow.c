@@ -202,14 +202,14 @@ static uint64_t batch_of(struct follow *f, struct graph *g, uint64_t pending)
 	return g->batch < pending ? g->batch : pending;
 }
 
-static void progress(struct follow *f, const struct graph *g, uint64_t todo)
+static void progress(struct follow *f, const struct graph *g, uint64_t wanted)
 {
-	if (!atomic_load(&f->todo)) {
+	if (!atomic_load(&f->wanted)) {
 		atomic_store(&f->done, 0);
 		atomic_store(&f->begun, vex_now_mono());
 		atomic_store(&f->space, g->space);
 	}
-	atomic_store(&f->todo, todo ? atomic_load(&f->done) + todo : 0);
+	atomic_store(&f->wanted, wanted ? atomic_load(&f->done) + wanted : 0);
 }
 
 static vex_err take_in(struct follow *f, struct graph *g, const struct vex_view *v)

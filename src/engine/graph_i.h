@@ -97,7 +97,7 @@ struct follow {
 	uint64_t others; /* bytes of all graphs but the one followed */
 	/* Of the inserts under way: */
 	_Atomic uint32_t space;
-	_Atomic uint64_t begun, todo, done; /* nanoseconds; rows */
+	_Atomic uint64_t begun, wanted, done; /* nanoseconds; rows */
 };
 /* -ESTALE: most of it has been replaced; a new graph is quicker made, and better. */
 vex_err graph_follow(struct follow *f, struct graph *g, struct vex_space *sp) VEX_CHECKED;

@@ -443,15 +443,15 @@ static void *graphs_main(void *arg)
 
 static void fill_progress(struct graphs *gs, uint32_t space, struct vex_index_info *out)
 {
-	uint64_t todo = atomic_load(&gs->f.todo), done = atomic_load(&gs->f.done);
+	uint64_t wanted = atomic_load(&gs->f.wanted), done = atomic_load(&gs->f.done);
 	uint64_t spent = vex_now_mono() - atomic_load(&gs->f.begun);
 
-	if (!todo || atomic_load(&gs->f.space) != space || done > todo)
+	if (!wanted || atomic_load(&gs->f.space) != space || done > wanted)
 		return;
-	out->progress = (uint32_t)(done * 1000 / todo);
+	out->progress = (uint32_t)(done * 1000 / wanted);
 	if (done)
 		out->seconds_left = (uint32_t)((double)spent / 1e9 / (double)done *
-					       (double)(todo - done));
+					       (double)(wanted - done));
 }
 
 static void fill_info(struct graph *g, uint64_t rows, struct vex_index_info *out)
