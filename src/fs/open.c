@@ -101,7 +101,8 @@ void handles_close_all(struct vex_fs *fs)
 
 static int open_flags(int flags)
 {
-	return (flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW | O_APPEND | O_DIRECT)) |
+	return (flags &
+		~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW | O_APPEND | O_DIRECT)) |
 	       O_NOCTTY;
 }
 
@@ -131,24 +132,6 @@ static vex_err open_backing(struct vex_fs *fs, struct inode *i, int pathfd, int 
 	return *out < 0 ? -errno : 0;
 }
 
-/* O_TRUNC takes setuid and setgid away as it would for the caller: the kernel leaves
- * that to us with atomic O_TRUNC. */
-static vex_err open_truncating(fuse_req_t req, struct inode *i, int pathfd, int flags,
-			       struct stat *st, int *out)
-{
-	struct acting as;
-
-	vex_err err = acting_on_content(req, i, pathfd, &as);
-	if (!err)
-		err = open_backing(fs_of(req), i, pathfd, flags, out);
-	acting_content_end(req, i, &as);
-	if (!err && fstat(*out, st)) {
-		err = -errno;
-		close(*out);
-	}
-	return err;
-}
-
 /* st: as it is when open. */
 static vex_err open_as(fuse_req_t req, struct inode *i, int flags, struct stat *st,
 		       int *out)
@@ -166,8 +149,6 @@ static vex_err open_as(fuse_req_t req, struct inode *i, int flags, struct stat *
 	 * kernel still believes in it, is another file's now. It will look again. */
 	if (!st->st_nlink && inode_unused(fs, i))
 		return -ESTALE;
-	if (flags & O_TRUNC)
-		return open_truncating(req, i, ref.fd, flags, st, out);
 	return open_backing(fs, i, ref.fd, flags, out);
 }
 
@@ -190,9 +171,8 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_err(req, err);
 		return;
 	}
-	atomic_store(&h->dirty, (fi->flags & O_TRUNC) != 0);
 	/* What cannot write has nothing to say at close. */
-	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY && !(fi->flags & O_TRUNC);
+	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY;
 	fi->fh = (uintptr_t)h;
 	if (handle_reply(req, h, NULL, fi, &st))
 		handle_close(fs, h);
