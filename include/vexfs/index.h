@@ -157,11 +157,23 @@ vex_err vex_hnsw_load(struct vex_hnsw *h, int fd, uint32_t space,
 /* What the validator counts; all of them zero in a sound graph. */
 struct vex_hnsw_flaws {
 	uint64_t links; /* out of range, to itself, twice in a row, to no node, above its
-			   level */
+			   level; rows of layers that are not there */
 	uint64_t unreachable; /* live nodes that no path from the entry leads to */
 	uint64_t entry;       /* the entry is missing or below the top */
 };
 vex_err vex_hnsw_check(struct vex_hnsw *h, struct vex_hnsw_flaws *f) VEX_CHECKED;
+
+/* An index file with no store at hand, for fsck: takes as much memory as the graph.
+ * -EUCLEAN: no index file, or its sums do not hold. 0: it was read; it is sound if all
+ * flaws are zero too. Whether its nodes are the space's rows is for the mount to see,
+ * which takes in the difference. */
+struct vex_index_file {
+	uint32_t space, dim;
+	uint64_t lsn; /* the graph stands at this change */
+	uint64_t nodes, slots;
+	struct vex_hnsw_flaws flaws;
+};
+vex_err vex_index_check(int fd, struct vex_index_file *out) VEX_CHECKED;
 
 struct vex_hnsw_query {
 	uint32_t k, ef;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reachability, and the validator.
+ * Reachability. The validator is in check.c.
  *
  * Choosing neighbours by nearness alone can leave a node that no other links to: no
  * search would find it however large ef is. After a sweep or a build every node is
@@ -161,64 +161,4 @@ vex_err vex_hnsw_connect(struct vex_hnsw *h)
 	err = reach_all(h, c, &unreached);
 	context_put(h, c);
 	return err;
-}
-
-/* ---- the validator -------------------------------------------------------------------
- */
-
-static uint64_t check_row(const struct vex_hnsw *h, uint32_t node, uint32_t level,
-			  uint64_t *seen)
-{
-	uint32_t room, n = 0;
-	_Atomic uint32_t *row = links_of(h, node, level, &room);
-	uint64_t flaws = 0;
-
-	for (; n < room && row[n] != NONE; n++) {
-		uint32_t id = row[n];
-
-		if (id >= h->cap || id == node) {
-			flaws++;
-			continue;
-		}
-		flaws += get(seen, id);
-		set(seen, id);
-		flaws += (*level_of(h, id) & ~GONE) < level + 1;
-	}
-	for (uint32_t i = 0; i < n; i++)
-		if (row[i] < h->cap)
-			seen[row[i] >> 6] = 0;
-	for (; n < room; n++)
-		flaws += row[n] != NONE;
-	return flaws;
-}
-
-static uint64_t check_entry(const struct vex_hnsw *h)
-{
-	uint32_t entry = (uint32_t)h->entry, top = 0;
-
-	for (uint32_t i = 0; i < h->cap; i++)
-		if (is_node(h, i) && *level_of(h, i) > top)
-			top = *level_of(h, i);
-	if (!top)
-		return 0;
-	return entry == NONE || (*level_of(h, entry) & ~GONE) < top;
-}
-
-vex_err vex_hnsw_check(struct vex_hnsw *h, struct vex_hnsw_flaws *f)
-{
-	SCOPED_WRLOCK(&h->life);
-	AUTO_FREE uint64_t *reached = NULL, *seen = calloc((size_t)h->cap / 64 + 1, 8);
-	vex_err err = seen ? reach_bits(h, &reached) : -ENOMEM;
-
-	if (err)
-		return err;
-	*f = (struct vex_hnsw_flaws){ .entry = check_entry(h) };
-	for (uint32_t i = 0; i < h->cap; i++) {
-		uint8_t l = *level_of(h, i) & (uint8_t)~GONE;
-
-		for (uint32_t level = 0; level < l; level++)
-			f->links += check_row(h, i, level, seen);
-		f->unreachable += is_node(h, i) && !get(reached, i);
-	}
-	return 0;
 }
