@@ -70,26 +70,51 @@ static void unstamp(struct changes *l, uint64_t node, struct vex_stamp was)
 	c->stamp = (struct vex_stamp){ .size = was.size, .mtime_ns = -1 };
 }
 
-/* What would make it pass for the old one, come back, is taken from the catalog. */
-void kept_distinct(struct vex_engine *e, const struct vex_removal *r, int dirfd,
+/* What would make the file at one of its names pass for the old one, come back, is taken
+ * from the catalog. */
+static void distinct_at(const struct vex_node *n, int dirfd, const char *name,
+			struct changes *l)
+{
+	struct vex_node row = *n;
+	struct vex_stamp now;
+	struct stat st;
+
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW))
+		return;
+	now = stamp_of(&st);
+	if (n->size == now.size && mtime_kept(n->mtime_ns, &st)) {
+		row.mtime_ns = -1;
+		change_node(l, VEX_NODE_SET, &row);
+	}
+	now.open = false;
+	unstamp(l, n->id, now);
+}
+
+void kept_distinct(struct vex_engine *e, struct vex_reader *r, const struct vex_node *n,
 		   struct changes *l)
 {
-	AUTO_READER struct vex_reader *rd = NULL;
-	struct vex_stamp now;
+	AUTO_NAMES struct namelist names = { 0 };
+
+	if (namelist_read(r, n->id, &names))
+		return;
+	for (size_t i = 0; i < names.n; i++) {
+		AUTO_CLOSE int dir = -1;
+
+		if (!dir_open(e, r, names.v[i].parent, &dir))
+			distinct_at(n, dir, names.v[i].name, l);
+	}
+}
+
+void kept_distinct_from(struct vex_engine *e, const struct vex_removal *v, int dirfd,
+			struct changes *l)
+{
+	AUTO_READER struct vex_reader *r = NULL;
 	struct vex_node n;
 	struct stat st;
 
-	if (!r->node || fstat(r->fd, &st) || st.st_nlink ||
-	    fstatat(dirfd, r->name, &st, AT_SYMLINK_NOFOLLOW) ||
-	    vex_reader_get(e->store, &rd) || vex_read_node(rd, r->node, &n))
-		return;
-	now = stamp_of(&st);
-	if (n.size == now.size && mtime_kept(n.mtime_ns, &st)) {
-		n.mtime_ns = -1;
-		change_node(l, VEX_NODE_SET, &n);
-	}
-	now.open = false;
-	unstamp(l, r->node, now);
+	if (v->node && !fstat(v->fd, &st) && !st.st_nlink &&
+	    !vex_reader_get(e->store, &r) && !vex_read_node(r, v->node, &n))
+		distinct_at(&n, dirfd, v->name, l);
 }
 
 void kept_forget(struct vex_engine *e, const struct vex_removal *r, struct changes *l)

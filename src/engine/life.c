@@ -8,7 +8,9 @@
  * goes, an intent is committed (state GOING); after the system call it is settled:
  * back to LIVE where the call failed or another link has appeared, else the node and
  * its attachments are dropped, at once or, where descriptors are open, at the last
- * close. recover.c settles what a crash leaves.
+ * close. Of a file that is replaced and whose attachments stay (kept.c) the row in `kept`
+ * is part of the intent: LIVE and kept if it happened, LIVE alone if not. recover.c
+ * settles what a crash leaves.
  *
  * Between begin and end the removal holds an O_PATH descriptor of the object: its
  * link count after the call is the answer to "was that the last name", also when two
@@ -67,15 +69,28 @@ vex_err removal_prepare(struct vex_engine *e, int dirfd, const char *name,
 	r->name = name;
 	r->last = S_ISDIR(st.st_mode) || st.st_nlink <= 1;
 	r->keep = r->keep && r->last && S_ISREG(st.st_mode) && kept_has(e, r->node);
-	if (r->last && !r->keep)
+	if (r->last)
 		change_state(l, r->node, VEX_GOING);
+	if (r->keep)
+		kept_replaced(r, &st, l);
 	return l->err;
+}
+
+/* It is there after all: what the intent said is taken back. */
+static void revive(uint64_t node, bool kept, struct changes *l)
+{
+	struct vex_change *c;
+
+	change_state(l, node, VEX_LIVE);
+	c = kept ? changes_add(l, VEX_UNKEEP) : NULL;
+	if (c)
+		c->node = node;
 }
 
 void removal_settle(struct vex_engine *e, struct vex_removal *r, vex_err result,
 		    bool open, struct changes *l)
 {
-	bool nameless, intent = r->last && !r->late && !r->keep;
+	bool nameless, intent = r->last && !r->late;
 	struct stat st = { 0 };
 
 	if (!r->node)
@@ -84,7 +99,7 @@ void removal_settle(struct vex_engine *e, struct vex_removal *r, vex_err result,
 	if (result) {
 		/* Nameless all the same: another caller was quicker. */
 		if (intent && !nameless)
-			change_state(l, r->node, VEX_LIVE);
+			revive(r->node, r->keep, l);
 		return;
 	}
 	nameless |= S_ISDIR(st.st_mode);
@@ -92,9 +107,12 @@ void removal_settle(struct vex_engine *e, struct vex_removal *r, vex_err result,
 		if (r->parent)
 			change_name(l, VEX_NAME_DEL, r->node, r->parent, r->name);
 		if (intent)
-			change_state(l, r->node, VEX_LIVE);
+			revive(r->node, r->keep, l);
 	} else if (r->keep) {
-		kept_replaced(r, &st, l);
+		if (intent)
+			change_state(l, r->node, VEX_LIVE);
+		else
+			kept_replaced(r, &st, l);
 		dircache_drop(e->dircache, r->node);
 	} else if (open) {
 		if (r->parent)
@@ -253,16 +271,24 @@ vex_err life_settle(struct vex_engine *e, struct vex_reader *r, uint64_t node)
 {
 	AUTO_CHANGES struct changes l = { 0 };
 	struct vex_change *c;
+	struct vex_kept k;
 	struct vex_node n;
+	bool kept;
 	vex_err err = vex_read_node(r, node, &n);
 
 	if (err || n.state != VEX_GOING)
 		return err == -ENOENT ? 0 : err;
+	kept = !vex_read_kept(r, node, &k);
 	switch (life_linkage(e, r, &n)) {
 	case LINK_SOME:
-		change_state(&l, node, VEX_LIVE);
+		revive(node, kept, &l);
 		break;
 	case LINK_NONE:
+		if (kept) {
+			change_state(&l, node, VEX_LIVE);
+			kept_distinct(e, r, &n, &l);
+			break;
+		}
 		c = changes_add(&l, VEX_NODE_DROP);
 		if (c)
 			c->node = node;

@@ -41,9 +41,12 @@ bool kept_has(struct vex_engine *e, uint64_t node);
 /* Appends that r's file (st) was replaced and its attachments are kept. */
 void kept_replaced(const struct vex_removal *r, const struct stat *st, struct changes *l);
 
-/* [deep] The file now at (dirfd, r->name) is not the one before, though it may have its
+/* [deep] The file now at (dirfd, v->name) is not the one before, though it may have its
  * size and mtime: both written within one tick of the clock. */
-void kept_distinct(struct vex_engine *e, const struct vex_removal *r, int dirfd,
+void kept_distinct_from(struct vex_engine *e, const struct vex_removal *v, int dirfd,
+			struct changes *l);
+/* [deep] The same, of whatever is at the names of n. */
+void kept_distinct(struct vex_engine *e, struct vex_reader *r, const struct vex_node *n,
 		   struct changes *l);
 /* [deep] At open: some of what was kept long enough goes. */
 void kept_expire(struct vex_engine *e, struct vex_reader *r);

@@ -306,6 +306,18 @@ static void note(vex_err err, const char *name)
 		vex_info("%s: vectors not taken in: %s", name, strerror(-err));
 }
 
+/* Names alone may be late: until then both are candidates. */
+static void names_later(struct rename_job *j)
+{
+	AUTO_CHANGES struct changes l = { 0 };
+
+	settle_names(j, &l);
+	if (l.n && !l.err)
+		vex_store_commit_later(j->e->store, l.c, l.n);
+}
+
+/* The names are a list of their own: what is refused of the file that was replaced (its
+ * other name went at the same time, and the node with it) must not undo them. */
 static vex_err rename_end(void *arg)
 {
 	struct rename_job *j = arg;
@@ -313,11 +325,15 @@ static vex_err rename_end(void *arg)
 	AUTO_CHANGES struct changes l = { 0 };
 	vex_err err;
 
-	settle_late(j, &l);
-	settle_names(j, &l);
+	if (!r->late) {
+		names_later(j);
+	} else {
+		settle_late(j, &l);
+		settle_names(j, &l);
+	}
 	removal_settle(j->e, &r->victim, j->result, j->victim_open, &l);
 	if (!j->result && r->victim.keep)
-		kept_distinct(j->e, &r->victim, r->newdirfd, &l);
+		kept_distinct_from(j->e, &r->victim, r->newdirfd, &l);
 	err = changes_commit(j->e, &l);
 	if (!err)
 		(void)!late_settle(j->e);
@@ -327,16 +343,6 @@ static vex_err rename_end(void *arg)
 	if (exchanges(j))
 		note(vec_moved(j->e, r->olddirfd, r->oldname), r->oldname);
 	return err;
-}
-
-/* Names alone may be late: until then both are candidates. */
-static void names_later(struct rename_job *j)
-{
-	AUTO_CHANGES struct changes l = { 0 };
-
-	settle_names(j, &l);
-	if (l.n && !l.err)
-		vex_store_commit_later(j->e->store, l.c, l.n);
 }
 
 void vex_engine_rename_end(struct vex_engine *e, struct vex_rename *r, vex_err result,

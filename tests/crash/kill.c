@@ -2,7 +2,9 @@
 /*
  * kill: what was acknowledged survives a SIGKILL of the daemon at any moment.
  *
- *	kill VEXFS FOLDER ROUNDS SEED
+ *	kill VEXFS FOLDER ROUNDS SEED SECONDS
+ *
+ * Under load it ends after SECONDS with the rounds it has made, 40 of them at least.
  *
  * A round: mount FOLDER/store at FOLDER/mnt; workers change files of their own there
  * (create, attach one or several rows, replace, detach, rename, rename over another,
@@ -39,6 +41,7 @@
 
 const char *const kinds[KINDS] = { "one", "one.key", "two", "two.k2" };
 struct shared *shared;
+#define ROUNDS_LEAST 40u
 static char mnt[256], store[256];
 static const char *vexfs;
 static pid_t daemon_pid;
@@ -133,13 +136,13 @@ static bool is_up(void)
 
 static void daemon_wait(void)
 {
-	for (uint32_t i = 0; i < 6000 && !is_up(); i++) {
+	for (uint32_t i = 0; i < 30000 && !is_up(); i++) {
 		int status;
 		if (waitpid(daemon_pid, &status, WNOHANG) == daemon_pid) {
 			daemon_pid = 0;
 			die("the daemon ended, status %#x, instead of mounting", status);
 		}
-		nap_ms(5);
+		nap_ms(1);
 	}
 	if (!is_up())
 		die("no mount after 30 s");
@@ -243,10 +246,12 @@ static void one_round(uint32_t round)
 			   : round % 4 == 1 ? "metric=l2,sync_interval_ms=20"
 					    : "metric=l2";
 	pid_t pids[WORKERS];
-	uint32_t ms = rnd(3) ? rnd(400) : rnd(1500);
+	/* Short rounds for the moments after a mount, some long ones for a log that is
+	 * full of work. */
+	uint32_t ms = rnd(8) ? rnd(100) : rnd(800);
 	shared->killing = false;
 	start_workers(pids);
-	nap_ms(20 + ms);
+	nap_ms(10 + ms);
 	shared->killing = true;
 	daemon_kill();
 	end_workers(pids);
@@ -262,11 +267,12 @@ static void one_round(uint32_t round)
 
 int main(int argc, char **argv)
 {
-	if (argc != 5) {
-		fprintf(stderr, "usage: kill VEXFS FOLDER ROUNDS SEED\n");
+	if (argc != 6) {
+		fprintf(stderr, "usage: kill VEXFS FOLDER ROUNDS SEED SECONDS\n");
 		return 2;
 	}
-	uint32_t rounds = (uint32_t)strtoul(argv[3], NULL, 10);
+	uint32_t wanted = (uint32_t)strtoul(argv[3], NULL, 10), rounds = 0;
+	time_t end = time(NULL) + strtol(argv[5], NULL, 10);
 	vexfs = argv[1];
 	rng = strtoull(argv[4], NULL, 10);
 	snprintf(store, sizeof(store), "%s/store", argv[2]);
@@ -279,10 +285,10 @@ int main(int argc, char **argv)
 	daemon_wait();
 	make_dirs();
 	make_spaces();
-	for (uint32_t round = 0; round < rounds; round++) {
+	while (rounds < wanted && (rounds < ROUNDS_LEAST || time(NULL) < end)) {
 		uint64_t before = calls_done();
-		one_round(round);
-		printf("round %u: %llu calls acknowledged, %u rows attached\n", round,
+		one_round(rounds);
+		printf("round %u: %llu calls acknowledged, %u rows attached\n", rounds++,
 		       (unsigned long long)(calls_done() - before),
 		       rows_known("one") + rows_known("two"));
 		fflush(stdout);
@@ -291,7 +297,7 @@ int main(int argc, char **argv)
 	if (calls_done() < 10ull * rounds)
 		die("only %llu calls in %u rounds: nothing was tested",
 		    (unsigned long long)calls_done(), rounds);
-	printf("%u rounds, %llu acknowledged calls, none lost\n", rounds,
+	printf("%u of %u rounds, %llu acknowledged calls, none lost\n", rounds, wanted,
 	       (unsigned long long)calls_done());
 	return 0;
 }

@@ -74,8 +74,8 @@ daemon=
 looks "well" 0
 says ': 1 space, 13 attachments, 13 rows: clean$'
 vex_start
-mv "$MNT/d/5" "$MNT/five"
-vexctl attach d/4 --space t --vector 9,9 # waits, so the old name is dropped as well
+vexctl attach d/4 --space t --vector 9,9
+mv "$MNT/d/5" "$MNT/five" # the old name is dropped by a commit that nobody waits for
 vex_kill
 looks "crashed" 0
 says '13 attachments'

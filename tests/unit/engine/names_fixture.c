@@ -255,3 +255,41 @@ size_t nf_names(uint64_t node)
 	namelist_free(&l);
 	return n;
 }
+
+static int add_stale(void *arg, const struct vex_stale *s)
+{
+	struct vex_buf *b = arg;
+
+	vex_buf_fmt(b, "%s%s:%d", b->len ? " " : "", s->path, s->why);
+	return 0;
+}
+
+void nf_stale_as(const struct vex_cred *cred, const char *wanted)
+{
+	AUTO_BUF struct vex_buf b = { 0 };
+	uint64_t after = 0;
+	bool more = true;
+
+	while (more)
+		cr_assert_eq(
+		    vex_engine_stale(eng, cred, "", &after, &more, add_stale, &b), 0);
+	vex_buf_add(&b, "", 1);
+	cr_expect_eq(strcmp(b.data, wanted), 0, "listed \"%s\", not \"%s\"", b.data,
+		     wanted);
+}
+
+void nf_stale(const char *wanted)
+{
+	nf_stale_as(&af_uid0, wanted);
+}
+
+uint64_t nf_rows(void)
+{
+	AUTO_SPACE struct vex_space *sp = NULL;
+	struct vex_space_counts n;
+
+	nf_settle();
+	cr_assert_eq(vex_space_find(eng->store, "s", &sp), 0);
+	vex_engine_counts(eng, sp, &n);
+	return n.rows;
+}

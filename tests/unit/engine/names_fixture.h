@@ -57,5 +57,10 @@ void nf_settle(void);
 /* Whether the catalog has the row; its state. */
 bool nf_row(uint64_t node, struct vex_node *n);
 size_t nf_names(uint64_t node);
+/* What `stale` lists, as "PATH:WHY" joined by blanks, is this. */
+void nf_stale(const char *wanted);
+void nf_stale_as(const struct vex_cred *cred, const char *wanted);
+/* Rows of the space that users are told of. */
+uint64_t nf_rows(void);
 
 #endif

@@ -6,35 +6,6 @@
 
 TestSuite(kept, .init = nf_up, .fini = nf_down, .timeout = 60);
 
-static int add_path(void *arg, const struct vex_stale *s)
-{
-	struct vex_buf *b = arg;
-
-	vex_buf_fmt(b, "%s%s:%d", b->len ? " " : "", s->path, s->why);
-	return 0;
-}
-
-/* The whole list, as "PATH:WHY" joined by blanks: heap. */
-static char *listed_as(const struct vex_cred *cred)
-{
-	struct vex_buf b = { 0 };
-	uint64_t after = 0;
-	bool more = true;
-
-	while (more)
-		cr_assert_eq(vex_engine_stale(eng, cred, "", &after, &more, add_path, &b),
-			     0);
-	vex_buf_add(&b, "", 1);
-	return b.data;
-}
-
-static void lists(const char *wanted)
-{
-	AUTO_FREE char *got = listed_as(&af_uid0);
-
-	cr_expect_str_eq(got, wanted);
-}
-
 static struct vex_scan scan(void)
 {
 	struct vex_scan n = { 0 };
@@ -74,11 +45,11 @@ Test(kept, a_replacement_keeps)
 
 	replaced("b", 2);
 	nf_finds(0, 9, "");
-	lists("b:1");
+	nf_stale("b:1");
 	cr_assert_eq(reattach("b", &n), 0);
 	cr_expect_eq(n, 1);
 	nf_finds(0, 9, "b");
-	lists("b:0");
+	nf_stale("b:0");
 	cr_expect_eq(nf_attachments(), 1);
 	cr_expect_eq(reattach("b", &n), -ENODATA);
 }
@@ -91,7 +62,7 @@ Test(kept, a_replacement_of_that_very_moment_is_no_return)
 	nf_sh("touch -r b tmp");
 	cr_assert_eq(nf_rename("tmp", "b", 0, false), 0);
 	nf_finds(0, 9, "");
-	lists("b:1");
+	nf_stale("b:1");
 }
 
 Test(kept, while_it_is_open)
@@ -104,7 +75,7 @@ Test(kept, while_it_is_open)
 	af_write("tmp", "new");
 	cr_assert_eq(nf_rename("tmp", "b", 0, true), 0);
 	vex_engine_released(eng, atomic_load(&x.node));
-	lists("b:1");
+	nf_stale("b:1");
 	cr_assert_eq(reattach("b", &n), 0);
 	nf_finds(0, 9, "b");
 }
@@ -118,7 +89,7 @@ Test(kept, a_rename_that_fails_keeps_nothing)
 	cr_assert_eq(vex_engine_rename_begin(eng, af_root, "tmp", af_root, "b", 0, &r),
 		     0);
 	vex_engine_rename_end(eng, &r, -EIO, false);
-	lists("");
+	nf_stale("");
 	nf_finds(0, 9, "b");
 	cr_expect_eq(scan().purged, 0);
 	nf_finds(0, 9, "b");
@@ -131,7 +102,7 @@ Test(kept, over_one_of_two_links)
 	af_write("tmp", "new");
 	cr_assert_eq(nf_rename("tmp", "b", 0, false), 0);
 	nf_finds(0, 9, "c");
-	lists("");
+	nf_stale("");
 }
 
 Test(kept, thirty_days)
@@ -144,11 +115,11 @@ Test(kept, thirty_days)
 	af_write("tmp", "new");
 	cr_assert_eq(nf_rename("tmp", "b", 0, false), 0);
 	age(node, 29);
-	lists("b:1");
+	nf_stale("b:1");
 	cr_expect_eq(scan().purged, 0);
 	cr_expect(nf_row(node, &row));
 	age(node, 31);
-	lists("");
+	nf_stale("");
 	cr_expect_eq(scan().purged, 1);
 	cr_expect_not(nf_row(node, &row));
 	cr_expect_eq(nf_attachments(), 0);
@@ -175,18 +146,18 @@ Test(kept, vanished_and_back)
 	nf_file("d/b", "x", 2);
 	nf_sh("mkdir ../$(basename $PWD).away && cp -p d/b ../$(basename $PWD).away/ && "
 	      "rm d/b");
-	lists("d/b:2");
+	nf_stale("d/b:2");
 	n = scan();
 	cr_expect_eq(n.missing, 1);
 	nf_sh("rmdir d");
-	lists("d/b:2");
+	nf_stale("d/b:2");
 	nf_sh("mkdir d && cp -p ../$(basename $PWD).away/b d/ && "
 	      "rm -r ../$(basename $PWD).away");
 	n = scan();
 	cr_expect_eq(n.missing, 0);
 	cr_expect_eq(n.returned, 1);
 	nf_finds(0, 9, "d/b");
-	lists("");
+	nf_stale("");
 }
 
 /* A file recorded on another filesystem (no handle), its place now on the store's: the
@@ -213,9 +184,9 @@ Test(kept, a_removed_path_is_forgotten)
 {
 	replaced("b", 2);
 	nf_attach("b", 3);
-	lists("");
+	nf_stale("");
 	cr_assert_eq(nf_unlink("b", false), 0);
-	lists("");
+	nf_stale("");
 	cr_expect_eq(nf_attachments(), 0);
 }
 
@@ -227,9 +198,8 @@ Test(kept, not_told_to_those_who_could_not_read)
 	af_write("tmp", "new");
 	nf_sh("chmod 644 tmp");
 	cr_assert_eq(nf_rename("tmp", "b", 0, false), 0);
-	lists("b:1");
-	AUTO_FREE char *got = listed_as(&af_nobody);
-	cr_expect_str_eq(got, "");
+	nf_stale("b:1");
+	nf_stale_as(&af_nobody, "");
 	uint64_t n;
 	nf_sh("chmod 666 b");
 	cr_expect_eq(vex_engine_reattach(eng, &af_nobody, "b", &n), -ENODATA);
@@ -241,7 +211,7 @@ Test(kept, survives_a_remount)
 
 	replaced("b", 2);
 	af_again();
-	lists("b:1");
+	nf_stale("b:1");
 	cr_assert_eq(reattach("b", &n), 0);
 	nf_finds(0, 9, "b");
 }
@@ -267,5 +237,5 @@ Test(kept, the_next_mount_purges_as_well)
 	cr_expect_not(nf_row(old, &row));
 	cr_expect(nf_row(young, &row));
 	nf_finds(0, 9, "d");
-	lists("c:1");
+	nf_stale("c:1");
 }

@@ -123,6 +123,73 @@ Test(recover, killed_after_rename_over)
 	cr_expect_eq(nf_names(nf_node("d/b")), 1, "the name that failed is forgotten");
 }
 
+static void begin_replace(void)
+{
+	struct vex_rename r;
+
+	if (vex_engine_rename_begin(eng, af_root, "tmp", af_root, "b", 0, &r))
+		_exit(2);
+}
+
+static void begin_replace_and_do(void)
+{
+	begin_replace();
+	renameat(af_root, "tmp", af_root, "b");
+}
+
+Test(recover, killed_before_a_replacement)
+{
+	nf_file("b", "old", 2);
+	af_write("tmp", "new");
+	killed(begin_replace);
+	nf_stale("");
+	nf_finds(0, 9, "b");
+	cr_expect_eq(nf_rows(), 1);
+}
+
+/* No scan has to tell that the file is gone. */
+Test(recover, killed_after_a_replacement)
+{
+	uint64_t n;
+
+	nf_file("b", "old", 2);
+	af_write("tmp", "new");
+	killed(begin_replace_and_do);
+	cr_expect_eq(nf_rows(), 0);
+	nf_finds(0, 9, "");
+	nf_stale("b:1");
+	cr_assert_eq(vex_engine_reattach(eng, &af_uid0, "b", &n), 0);
+	nf_finds(0, 9, "b");
+	cr_expect_eq(nf_rows(), 1);
+}
+
+/* Written within one tick of the clock: no size, no time tells the two apart. */
+Test(recover, killed_after_a_replacement_that_looks_the_same)
+{
+	nf_file("b", "old", 2);
+	af_write("tmp", "new");
+	nf_sh("touch -r b tmp");
+	killed(begin_replace_and_do);
+	nf_finds(0, 9, "");
+	nf_stale("b:1");
+}
+
+static void begin_replace_one_of_two(void)
+{
+	if (nf_link("b", "c"))
+		_exit(2);
+	begin_replace_and_do();
+}
+
+Test(recover, killed_after_a_replacement_of_one_of_two_links)
+{
+	nf_file("b", "old", 2);
+	af_write("tmp", "new");
+	killed(begin_replace_one_of_two);
+	nf_finds(0, 9, "c");
+	nf_stale("");
+}
+
 static void begin_exchange(void)
 {
 	struct vex_rename r;
