@@ -82,15 +82,16 @@ struct inode {
 	uint64_t fd_since; /* fdcache.opened when fd was opened */
 	bool pinned;       /* cannot be reopened: keeps fd */
 	/* shard; not in one word with `pinned`: gcc reads neighbouring flags at once */
-	uint32_t nopen;  /* open handles */
-	uint32_t nio;    /* of these, of content: backing is decided while above 0 */
-	bool nameless;   /* its last name is gone: no longer found */
-	bool unnamed;    /* O_TMPFILE: it has no name yet */
-	bool as_root;    /* backing: see struct inode_io */
-	uint8_t kind;    /* enum inode_kind */
-	uint32_t gen;    /* of ids that are addresses: these come back, this does not */
-	uint16_t type;   /* S_IFMT bits */
-	uint8_t packing; /* enum packing; where not NONE the handle is in the id */
+	uint32_t nopen;   /* open handles */
+	uint32_t nio;     /* of these, of content: backing is decided while above 0 */
+	uint16_t leaving; /* requests under way that may take its last name */
+	bool nameless;    /* its last name is gone: no longer found */
+	bool unnamed;     /* O_TMPFILE: it has no name yet */
+	bool as_root;     /* backing: see struct inode_io */
+	uint8_t kind;     /* enum inode_kind */
+	uint32_t gen;     /* of ids that are addresses: these come back, this does not */
+	uint16_t type;    /* S_IFMT bits */
+	uint8_t packing;  /* enum packing; where not NONE the handle is in the id */
 	uint8_t fh_len;
 	int32_t fh_type; /* control files: their id */
 	uint8_t fh_bytes[];
@@ -204,6 +205,9 @@ void inode_unnamed(struct vex_fs *fs, struct inode *i);
 bool inode_closed(struct vex_fs *fs, struct inode *i);
 /* Its last name is gone. True while handles are open. */
 bool inode_nameless(struct vex_fs *fs, struct inode *i);
+/* Around a request that may take its last name: until inode_nameless is called, or the
+ * request ends, a missing name is our own doing. */
+void inode_leaving(struct vex_fs *fs, struct inode *i, bool starts);
 /* No handle is open, and we did not take its last name. */
 bool inode_unused(struct vex_fs *fs, struct inode *i);
 void inode_fh(const struct inode *i, struct vex_fh *fh);

@@ -410,7 +410,13 @@ bool inode_nameless(struct vex_fs *fs, struct inode *i)
 bool inode_unused(struct vex_fs *fs, struct inode *i)
 {
 	SCOPED_LOCK(&shard_of_inode(fs, i)->lock);
-	return !i->nopen && !i->nameless;
+	return !i->nopen && !i->nameless && !i->leaving;
+}
+
+void inode_leaving(struct vex_fs *fs, struct inode *i, bool starts)
+{
+	SCOPED_LOCK(&shard_of_inode(fs, i)->lock);
+	i->leaving = (uint16_t)(i->leaving + (starts ? 1 : -1));
 }
 
 /* ---- how content moves ---------------------------------------------------------- */

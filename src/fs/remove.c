@@ -8,8 +8,8 @@
  */
 #include "fs_i.h"
 
-/* The object at (dir, name), held while its name goes. */
-vex_err victim_open(struct vex_fs *fs, int dirfd, const char *name, struct victim *v)
+static vex_err victim_find(struct vex_fs *fs, int dirfd, const char *name,
+			   struct victim *v)
 {
 	uint64_t since = fd_clock(fs);
 	struct vex_fh fh;
@@ -35,11 +35,23 @@ vex_err victim_open(struct vex_fs *fs, int dirfd, const char *name, struct victi
 	return 0;
 }
 
+/* The object at (dir, name), held while its name goes. */
+vex_err victim_open(struct vex_fs *fs, int dirfd, const char *name, struct victim *v)
+{
+	vex_err err = victim_find(fs, dirfd, name, v);
+
+	if (v->inode)
+		inode_leaving(fs, v->inode, true);
+	return err;
+}
+
 void victim_put(struct victim *v)
 {
 	fd_put(&v->ref);
-	if (v->inode)
+	if (v->inode) {
+		inode_leaving(v->fs, v->inode, false);
 		inode_unref(v->fs, v->inode, 1);
+	}
 	v->inode = NULL;
 }
 

@@ -147,6 +147,41 @@ RTEST(while_in_use)
 	compare(&m, in_use);
 }
 
+/* Between the backing filesystem's rename and our record of it, the file replaced can be
+ * opened by who holds it, as ever. */
+RTEST(replaced_file_opens_meanwhile)
+{
+	char again[64];
+
+	vm_down(&m);
+	cr_assert(vm_start_under(&m,
+				 "env ASAN_OPTIONS=detect_leaks=0 strace -f -o /dev/null "
+				 "-e trace=renameat,renameat2 "
+				 "-e inject=renameat,renameat2:delay_exit=400000 --",
+				 NULL) == 0,
+		  "%s", vm_log(&m));
+	vm_puts(vm_at(&m, "f"), "old");
+	vm_puts(vm_at(&m, "g"), "new");
+	int held = open(vm_at(&m, "f"), O_PATH);
+	cr_assert(held >= 0);
+	snprintf(again, sizeof(again), "/proc/self/fd/%d", held);
+	pid_t pid = fork();
+	if (!pid)
+		_exit(rename(vm_at(&m, "g"), vm_at(&m, "f")) != 0);
+	int status = -1, opened = 0;
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		int fd = open(again, O_RDONLY);
+
+		cr_assert(fd >= 0, "after %d: %s", opened, strerrorname_np(errno));
+		close(fd);
+		opened++;
+		usleep(20000); /* its RELEASE is through */
+	}
+	cr_assert_eq(status, 0);
+	cr_assert(opened > 0);
+	close(held);
+}
+
 /* As editors and git do it, while others read: always one of the two, whole. */
 RTEST(replacing_is_atomic_for_readers)
 {
@@ -172,7 +207,8 @@ RTEST(replacing_is_atomic_for_readers)
 		size_t len;
 		char *got = vm_read(path, &len);
 
-		cr_assert(got && len == 20000, "%zu", len);
+		cr_assert(got, "%s", strerrorname_np(errno));
+		cr_assert_eq(len, 20000u, "%zu", len);
 		for (size_t k = 1; k < len; k++)
 			cr_assert(got[k] == got[0], "torn at %zu", k);
 		free(got);
