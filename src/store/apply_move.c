@@ -41,6 +41,7 @@ vex_err apply_move(struct writer *w, struct vex_change *c)
 	f = apply_effect(w, FX_ADD, sp);
 	f->slot = c->slot;
 	f->rows = c->rows;
+	f->moved = true;
 	w->lsn++;
 	c->lsn = f->lsn = w->lsn;
 	f = apply_effect(w, FX_FREE, sp);

@@ -110,6 +110,43 @@ static const char *slot_wrong(struct scan *x, const struct claim *cl, uint32_t r
 	return rec_holds(&x->sp, cl, row, &x->rec, x->row) ? NULL : "checksum mismatch";
 }
 
+struct in_redo {
+	struct scan *x;
+	const struct claim *cl;
+	uint32_t row;
+	bool holds;
+};
+
+static vex_err redo_row(struct vex_check *c, sqlite3_stmt *st, void *arg)
+{
+	struct in_redo *r = arg;
+	struct fmt_rec rec;
+
+	(void)c;
+	if (sqlite3_column_bytes(st, 0) != (int)sizeof(rec) ||
+	    (size_t)sqlite3_column_bytes(st, 1) != r->x->sp.stride)
+		return 0;
+	memcpy(&rec, sqlite3_column_blob(st, 0), sizeof(rec));
+	r->holds |= rec_holds(&r->x->sp, r->cl, r->row, &rec, sqlite3_column_blob(st, 1));
+	return 0;
+}
+
+/* A power loss may have taken the slot: then the next mount puts the row there. */
+static vex_err will_be_there(struct vex_check *c, struct scan *x, const struct claim *cl,
+			     uint32_t row, bool *out)
+{
+	struct in_redo r = { .x = x, .cl = cl, .row = row };
+	char text[96];
+	vex_err err;
+
+	snprintf(text, sizeof(text),
+		 "SELECT rec,row FROM redo WHERE space=%u AND slot=%llu", x->sp.id,
+		 (unsigned long long)(cl->slot + row));
+	err = check_each(c, text, redo_row, &r);
+	*out = r.holds;
+	return err;
+}
+
 static vex_err say_slot(struct vex_check *c, const struct scan *x, const struct claim *cl,
 			uint32_t row, bool text, const char *what, const char *why)
 {
@@ -134,8 +171,15 @@ static vex_err check_rows(struct vex_check *c, struct scan *x, const struct clai
 	const char *what, *why;
 
 	for (uint32_t i = 0; i < cl->rows; i++) {
+		bool later = false;
+		vex_err err = 0;
+
 		why = slot_wrong(x, cl, i, &what);
-		if (why) /* one line an attachment: it is whole or it is not */
+		if (why)
+			err = will_be_there(c, x, cl, i, &later);
+		if (err)
+			return err;
+		if (why && !later) /* one line an attachment: it is whole or it is not */
 			return say_slot(c, x, cl, i, text, what, why);
 	}
 	return 0;

@@ -58,27 +58,32 @@ vex_err writer_mode(struct writer *w)
 	return err;
 }
 
-vex_err writer_flush(struct writer *w)
+static vex_err flushed(struct writer *w, vex_err err)
 {
-	AUTO_FREE struct vex_space **fresh = NULL;
-	size_t n = 0;
-	vex_err err;
-
-	for (size_t i = 0; i < w->nfx; i++)
-		n += w->fx[i].kind == FX_SPACE_NEW;
-	if (n) {
-		fresh = calloc(n, sizeof(*fresh));
-		if (!fresh)
-			return -ENOMEM;
-		n = 0;
-	}
-	for (size_t i = 0; i < w->nfx && fresh; i++)
-		if (w->fx[i].kind == FX_SPACE_NEW)
-			fresh[n++] = w->fx[i].sp;
-	err = spaces_flush(w->s, fresh, n);
 	if (err)
 		fail(w->s, "a sync of slot files");
 	return err;
+}
+
+/* The files of a new space are on the device before anything names them: so they need
+ * not be flushed by the first who wants a row in them to last. */
+vex_err writer_flush_fresh(struct writer *w)
+{
+	AUTO_FREE struct vex_space **fresh = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->nfx; i++)
+		n += w->fx[i].kind == FX_SPACE_NEW;
+	if (!n)
+		return 0;
+	fresh = calloc(n, sizeof(*fresh));
+	if (!fresh)
+		return -ENOMEM;
+	n = 0;
+	for (size_t i = 0; i < w->nfx; i++)
+		if (w->fx[i].kind == FX_SPACE_NEW)
+			fresh[n++] = w->fx[i].sp;
+	return flushed(w, spaces_flush_fresh(w->s, fresh, n));
 }
 
 /* ---- durability ---------------------------------------------------------- */
@@ -89,7 +94,7 @@ static void read_salts(struct vex_store *s, uint32_t salt[2])
 		salt[0] = salt[1] = 0;
 }
 
-vex_err writer_mark_durable(struct writer *w)
+static vex_err mark_durable(struct writer *w)
 {
 	struct fmt_durable d = {
 		.lsn = w->lsn,
@@ -101,14 +106,40 @@ vex_err writer_mark_durable(struct writer *w)
 	return meta_set_blob(&w->q, "durable", &d, sizeof(d));
 }
 
-static vex_err commit_durable(struct writer *w)
+/* Inside the open transaction, which will be synced: rows first. */
+vex_err writer_make_last(struct writer *w, bool small)
+{
+	vex_err err;
+
+	if (small) {
+		err = redo_write(w);
+	} else {
+		err = flushed(w, spaces_flush(w->s, NULL, 0));
+		if (!err)
+			err = redo_clear(w);
+	}
+	return err ? err : mark_durable(w);
+}
+
+/* It was committed, and with it all up to that count of changes. */
+void writer_lasts(struct writer *w, bool small, uint64_t changed)
+{
+	if (small)
+		redo_written(w);
+	else
+		redo_cleared(w);
+	atomic_store(&w->s->durable_lsn, w->lsn);
+	atomic_store(&w->s->changed_durable, changed);
+}
+
+static vex_err commit_durable(struct writer *w, bool small)
 {
 	vex_err err = sql_text(&w->q, "PRAGMA synchronous=FULL");
 
 	if (!err)
 		err = sql_do(&w->q, SQL_BEGIN, "");
 	if (!err)
-		err = writer_mark_durable(w);
+		err = writer_make_last(w, small);
 	if (!err)
 		err = writer_commit(w);
 	if (err)
@@ -120,14 +151,14 @@ static vex_err commit_durable(struct writer *w)
 }
 
 /* With the reserve, where there is no room: a checkpoint lets the WAL begin anew. */
-static vex_err commit_squeezed(struct writer *w)
+static vex_err commit_squeezed(struct writer *w, bool small)
 {
-	vex_err err = commit_durable(w);
+	vex_err err = commit_durable(w, small);
 
 	if (err != -ENOSPC || !reserve_give(w->s))
 		return err;
 	w->squeezed = true;
-	return commit_durable(w);
+	return commit_durable(w, small);
 }
 
 /* Everything in the WAL is durable, rows included, so it may enter the catalog. */
@@ -174,22 +205,20 @@ vex_err writer_vacuum(struct writer *w, uint64_t *left)
 	return err;
 }
 
-vex_err writer_durable(struct writer *w)
+vex_err writer_durable(struct writer *w, bool small)
 {
 	struct vex_store *s = w->s;
 	uint64_t changed = atomic_load(&s->changed);
 	vex_err err;
 
+	small = small && redo_fits(w);
 	if (atomic_load(&s->failed))
 		return -EIO;
-	if (changed != atomic_load(&s->changed_durable)) {
-		err = writer_flush(w);
-		if (!err)
-			err = commit_squeezed(w);
+	if (changed != atomic_load(&s->changed_durable) || (!small && w->redo.kept)) {
+		err = commit_squeezed(w, small);
 		if (err)
 			return atomic_load(&s->failed) ? -EIO : err;
-		atomic_store(&s->durable_lsn, w->lsn);
-		atomic_store(&s->changed_durable, changed);
+		writer_lasts(w, small, changed);
 	}
 	if (w->frames > CHECKPOINT_AT || w->squeezed)
 		checkpoint(w);
@@ -270,7 +299,7 @@ static vex_err first_commit(struct writer *w)
 		return without_room(w, err);
 	}
 	publish(w);
-	return without_room(w, writer_durable(w));
+	return without_room(w, writer_durable(w, false));
 }
 
 vex_err writer_prepare(struct writer *w)
@@ -306,7 +335,7 @@ void writer_finish(struct writer *w)
 	if (err)
 		writer_rollback(w);
 	atomic_fetch_add(&w->s->changed, 1);
-	if (!writer_durable(w)) {
+	if (!writer_durable(w, false)) {
 		sqlite3_wal_checkpoint_v2(w->q.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL,
 					  NULL);
 		sqlite3_db_config(w->q.db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);

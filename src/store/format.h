@@ -24,7 +24,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "little-endian hosts on
 
 /* ---- catalog ------------------------------------------------------------- */
 
-#define FMT_VERSION 2          /* PRAGMA user_version; upgrade.c has the steps */
+#define FMT_VERSION 3          /* PRAGMA user_version; upgrade.c has the steps */
 #define FMT_APP_ID 0x56455846u /* PRAGMA application_id: "VEXF" */
 #define FMT_PAGE 4096u
 #define FMT_PAGE_SUM                                                                     \

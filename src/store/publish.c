@@ -98,8 +98,10 @@ void publish(struct writer *w)
 		show(w, &w->fx[i]);
 	s->published = w->lsn;
 	pthread_rwlock_unlock(&s->pub);
-	for (size_t i = 0; i < w->nfx; i++)
+	for (size_t i = 0; i < w->nfx; i++) {
+		redo_note(w, &w->fx[i]);
 		finish(w, &w->fx[i]);
+	}
 	w->nfx = 0;
 	atomic_store(&s->published_now, w->lsn);
 	atomic_fetch_add(&s->nodes, (uint64_t)w->nodes);

@@ -48,7 +48,7 @@ static vex_err list_dropped(struct writer *w, uint32_t ids[IDS_MAX], unsigned *n
 static vex_err purge_spaces(struct writer *w, unsigned *n)
 {
 	uint32_t ids[IDS_MAX];
-	vex_err err = writer_durable(w);
+	vex_err err = writer_durable(w, false);
 
 	if (!err)
 		err = list_dropped(w, ids, n);

@@ -180,6 +180,20 @@ static vex_err flush_locked(struct vex_store *s)
 	return 0;
 }
 
+vex_err spaces_flush_fresh(struct vex_store *s, struct vex_space *const *fresh, size_t n)
+{
+	vex_err err = 0;
+
+	SCOPED_LOCK(&s->flush);
+	for (size_t i = 0; i < n && !err; i++)
+		err = slotfile_flush(fresh[i]);
+	if (!err && atomic_exchange(&s->dir_dirty, false) && fsync(s->spacesfd))
+		err = -EIO;
+	if (err)
+		s->flush_failed = true;
+	return s->flush_failed ? -EIO : 0;
+}
+
 /* What one has begun to flush is no longer dirty, but not yet flushed: the lock makes
  * the next one wait for the end of it. And what failed for one has failed for all: the
  * kernel tells of a lost page only once. */

@@ -22,6 +22,10 @@
 	X(SAVE, "SAVEPOINT list")                                                        \
 	X(UNSAVE, "ROLLBACK TO list")                                                    \
 	X(RELEASE, "RELEASE list")                                                       \
+	X(REDO_HAS, "SELECT 1 FROM redo LIMIT 1")                                        \
+	X(REDO_ALL, "SELECT space,slot,rec,row FROM redo ORDER BY id")                   \
+	X(REDO_ADD, "INSERT INTO redo(space,slot,rec,row) VALUES(?1,?2,?3,?4)")          \
+	X(REDO_CLEAR, "DELETE FROM redo")                                                \
 	X(META_GET, "SELECT value FROM meta WHERE key=?1")                               \
 	X(META_SET, "INSERT OR REPLACE INTO meta(key,value) VALUES(?1,?2)")              \
 	X(LSN_MAX, "SELECT max((SELECT ifnull(max(lsn),0) FROM log),"                    \

@@ -138,6 +138,8 @@ static vex_err open_catalog(struct vex_store *s, struct vex_problem *problem)
 	if (!err) {
 		err = catalog_root(s, &q);
 		if (!err)
+			err = redo_replay(s, &q);
+		if (!err)
 			err = load_spaces(s, &q);
 		if (!err)
 			err = writer_start(s, &q);

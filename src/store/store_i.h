@@ -170,6 +170,7 @@ struct syncer {
 	/* guarded by lock: */
 	uint64_t started, finished; /* syncs are numbered */
 	bool whole;                 /* the next one begins with syncfs */
+	bool full;                  /* the next one flushes slot files */
 	_Atomic bool poked;         /* no lock */
 	bool stop;
 	vex_err last; /* result of the last finished one */
@@ -213,6 +214,8 @@ struct vex_store {
 	void *watch_arg;
 	_Atomic uint64_t published_now; /* copy of published, for status */
 	_Atomic bool failed;            /* a sync failed: read-only from now on */
+	_Atomic bool sync_large;        /* the next sync has to flush slot files */
+	_Atomic uint64_t redo_kept;     /* bytes in redo: the timer empties it */
 	_Atomic bool dir_dirty;         /* entries of spaces/ since the last flush */
 	_Atomic bool closing;
 
@@ -336,6 +339,9 @@ bool space_is_live(struct vex_store *s, uint32_t id);
  * On return all that was written before the call is on the device; -EIO for good. */
 vex_err spaces_flush(struct vex_store *s, struct vex_space *const *fresh,
 		     size_t n) VEX_CHECKED;
+/* `fresh` alone, and the directory they are in. */
+vex_err spaces_flush_fresh(struct vex_store *s, struct vex_space *const *fresh,
+			   size_t n) VEX_CHECKED;
 
 /* ---- damage.c ------------------------------------------------------------ */
 
@@ -397,6 +403,7 @@ struct request {
 	struct request *next;
 	struct vex_change *c; /* NULL: make it all durable, and what `also` says */
 	enum { ALSO_NOTHING, ALSO_CHECKPOINT, ALSO_VACUUM } also;
+	bool small;    /* slot files need not be flushed (redo.c) */
 	uint64_t left; /* out: frames in the WAL, or free pages of the catalog */
 	size_t n, bad;
 	vex_err err;
@@ -412,10 +419,21 @@ enum effect_kind { FX_ADD, FX_FREE, FX_SPACE_NEW, FX_SPACE_DROP, FX_SPACE_SET };
 /* What a change does to memory, once committed. */
 struct effect {
 	enum effect_kind kind;
+	bool moved; /* FX_ADD: by compact, flushed already */
 	uint32_t rows;
 	struct vex_space *sp;
 	uint64_t slot, lsn;
 	struct vex_space_spec *spec; /* FX_SPACE_SET: owned */
+};
+
+/* redo.c; the writer's. */
+struct redo {
+	struct redo_item *v; /* since the last sync */
+	size_t n, size;
+	bool over;        /* they were too many: slot files are flushed */
+	uint64_t pending; /* bytes of them */
+	uint64_t adding;  /* by the open transaction */
+	uint64_t kept;    /* in the table, about; 0: it is empty */
 };
 
 struct writer {
@@ -436,6 +454,7 @@ struct writer {
 	bool squeezed;    /* the reserve was used: checkpoint at the next chance */
 	struct effect *fx;
 	size_t nfx, fxsize;
+	struct redo redo;
 	struct fmt_rec recs[RECS_MAX]; /* scratch */
 };
 
@@ -460,18 +479,21 @@ vex_err writer_reserve_nodes(struct writer *w) VEX_CHECKED;
 /* durable.c. Numbers from the catalog, the first commit; the last one. */
 vex_err writer_prepare(struct writer *w) VEX_CHECKED;
 void writer_finish(struct writer *w);
-/* Flushes all slot files, those of spaces not yet published too. */
 /* Has commits sync, or not, as the store is to (outside a transaction). */
 vex_err writer_mode(struct writer *w) VEX_CHECKED;
-vex_err writer_flush(struct writer *w) VEX_CHECKED;
-/* Flushes, then commits so that it lasts. */
-vex_err writer_durable(struct writer *w) VEX_CHECKED;
+/* The files of spaces that the open group makes. */
+vex_err writer_flush_fresh(struct writer *w) VEX_CHECKED;
+/* Inside the open transaction: slot files flushed, or (`small`) in the table redo; says
+ * how far that is. Then, when it was committed with a sync. */
+vex_err writer_make_last(struct writer *w, bool small) VEX_CHECKED;
+void writer_lasts(struct writer *w, bool small, uint64_t changed);
+/* Flushes, then commits so that it lasts; `small`: with what is to last in the commit
+ * itself where that fits (redo.c), and nothing flushed but the WAL. */
+vex_err writer_durable(struct writer *w, bool small) VEX_CHECKED;
 /* Empties the WAL as far as readers let it; says how many frames are left. */
 uint64_t writer_checkpoint(struct writer *w);
 /* One bounded step: free pages at the end of the catalog go; how many are left. */
 vex_err writer_vacuum(struct writer *w, uint64_t *left) VEX_CHECKED;
-/* Writes meta.durable inside the open transaction. */
-vex_err writer_mark_durable(struct writer *w) VEX_CHECKED;
 /* COMMIT; a failed flush makes the store read-only. */
 vex_err writer_commit(struct writer *w) VEX_CHECKED;
 void writer_rollback(struct writer *w);
@@ -495,6 +517,22 @@ void reserve_keep(struct vex_store *s);
 bool reserve_give(struct vex_store *s);
 /* Whether a list only removes and moves. */
 bool reserve_is_for(const struct vex_change *c, size_t n);
+
+/* ---- redo.c: small syncs ------------------------------------------------- */
+
+/* A row has come to be; after its commit. */
+void redo_note(struct writer *w, const struct effect *f);
+/* Whether all since the last sync, and the open group, go into the table. */
+bool redo_fits(const struct writer *w);
+/* They do, in the open transaction; and it was committed. */
+vex_err redo_write(struct writer *w) VEX_CHECKED;
+void redo_written(struct writer *w);
+/* Slot files were flushed: the table is emptied; and that was committed. */
+vex_err redo_clear(struct writer *w) VEX_CHECKED;
+void redo_cleared(struct writer *w);
+void redo_free(struct redo *r);
+/* At open: what the table has and a slot has not is put there. */
+vex_err redo_replay(struct vex_store *s, struct sql *q) VEX_CHECKED;
 
 /* ---- sync.c -------------------------------------------------------------- */
 

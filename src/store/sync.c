@@ -3,10 +3,11 @@
  * Making it last. Syncs are numbered; a caller needs one that begins after it asked, so
  * all who ask while one runs share the next. The first of them runs it:
  *  1. `whole`: syncfs, for names and marks of the user's files;
- *  2. the slot files are flushed here, where only this caller waits for them;
+ *  2. unless all that is to last is so little that it goes into the commit (redo.c), the
+ *     slot files are flushed here, where only this caller waits for them;
  *  3. the writer flushes what came since, and commits a changed row with
  *     synchronous=FULL: an empty commit would flush nothing (writer_durable).
- * The timer does the same every interval when something has changed.
+ * The timer does the same every interval when something has changed, slot files always.
  *
  * A failed flush is not tried again: the kernel may have dropped the pages and would
  * report success. The store is read-only from then on.
@@ -14,17 +15,19 @@
 #include <time.h>
 #include "store_i.h"
 
-static vex_err sync_all(struct vex_store *s, bool whole)
+static vex_err sync_all(struct vex_store *s, bool whole, bool full)
 {
 	struct request r = { .c = NULL };
 	vex_err err;
 
+	full |= atomic_load(&s->sync_large);
+	r.small = !full;
 	if (whole && syncfs(s->rootfd)) {
 		atomic_store(&s->failed, true);
 		vex_error("%s: syncfs failed: %s", s->path, strerror(errno));
 		return -EIO;
 	}
-	if (spaces_flush(s, NULL, 0)) {
+	if (full && spaces_flush(s, NULL, 0)) {
 		atomic_store(&s->failed, true);
 		vex_error("%s: a sync of slot files failed", s->path);
 		return -EIO;
@@ -33,10 +36,10 @@ static vex_err sync_all(struct vex_store *s, bool whole)
 	return err ? err : r.err;
 }
 
-static vex_err sync_now(struct vex_store *s, bool whole)
+static vex_err sync_now(struct vex_store *s, bool whole, bool full)
 {
 	uint64_t start = vex_now_mono();
-	vex_err err = atomic_load(&s->failed) ? -EIO : sync_all(s, whole);
+	vex_err err = atomic_load(&s->failed) ? -EIO : sync_all(s, whole, full);
 
 	vex_op_done(VEX_OP_SYNC, vex_now_mono() - start, err);
 	if (!err)
@@ -48,20 +51,20 @@ static vex_err sync_now(struct vex_store *s, bool whole)
 static void lead(struct vex_store *s)
 {
 	struct syncer *y = &s->syncer;
-	bool whole = y->whole;
+	bool whole = y->whole, full = y->full;
 	vex_err err;
 
-	y->whole = false;
+	y->whole = y->full = false;
 	y->started++;
 	pthread_mutex_unlock(&y->lock);
-	err = sync_now(s, whole);
+	err = sync_now(s, whole, full);
 	pthread_mutex_lock(&y->lock);
 	y->last = err;
 	y->finished = y->started;
 	pthread_cond_broadcast(&y->done);
 }
 
-vex_err vex_store_sync(struct vex_store *s, bool whole)
+static vex_err run_sync(struct vex_store *s, bool whole, bool full)
 {
 	struct syncer *y = &s->syncer;
 	uint64_t mine;
@@ -69,6 +72,7 @@ vex_err vex_store_sync(struct vex_store *s, bool whole)
 	SCOPED_LOCK(&y->lock);
 	mine = y->started + 1;
 	y->whole |= whole;
+	y->full |= full;
 	while (y->finished < mine) {
 		if (y->started == y->finished)
 			lead(s);
@@ -78,11 +82,16 @@ vex_err vex_store_sync(struct vex_store *s, bool whole)
 	return atomic_load(&s->failed) ? -EIO : y->last;
 }
 
+vex_err vex_store_sync(struct vex_store *s, bool whole)
+{
+	return run_sync(s, whole, whole);
+}
+
 /* A sync, and what `also` says: by the writer, after its sync. */
 static vex_err sync_also(struct vex_store *s, int also, uint64_t *left)
 {
 	struct request r = { .c = NULL };
-	vex_err err = vex_store_sync(s, false);
+	vex_err err = run_sync(s, false, true);
 
 	r.also = also;
 	if (!err)
@@ -105,7 +114,8 @@ vex_err vex_store_pack_catalog(struct vex_store *s, uint64_t *left)
 
 static bool dirty(struct vex_store *s)
 {
-	return atomic_load(&s->changed) != atomic_load(&s->changed_durable) &&
+	return (atomic_load(&s->changed) != atomic_load(&s->changed_durable) ||
+		atomic_load(&s->redo_kept)) &&
 	       !atomic_load(&s->failed);
 }
 
@@ -132,7 +142,7 @@ static void *timer(void *arg)
 		    y->stop)
 			continue;
 		pthread_mutex_unlock(&y->lock);
-		if (dirty(s) && !vex_store_sync(s, false))
+		if (dirty(s) && !run_sync(s, false, true))
 			trim_some(s);
 		pthread_mutex_lock(&y->lock);
 	}

@@ -9,8 +9,9 @@
  *
  * That is a matter of cutting the WAL: a page enters the catalog only by a checkpoint
  * right after a sync (writer_durable), so what is later lies in the WAL, behind the
- * frames the sync has noted in meta.durable. If the WAL was begun anew since (other
- * salts), all of it is later.
+ * sync's own commit. That is the first after the frames it has noted in meta.durable; if
+ * the WAL was begun anew since (other salts), it is in the catalog itself, and all of the
+ * WAL is later, or it was the one to begin it. It must stay: it has rows too (redo.c).
  *
  * Without a power loss nothing is cut: what was written survives a killed daemon.
  */
@@ -68,17 +69,63 @@ static int tail_holds(struct vex_store *s, struct sql *q, uint64_t lsn)
 	return more < 0 ? more : holds;
 }
 
+/* Whether the sync's commit is in the catalog without its WAL. */
+static vex_err is_in_catalog(struct vex_store *s, uint64_t serial, bool *out)
+{
+	struct vex_procfd dir = vex_procfd(s->dirfd);
+	struct fmt_durable d;
+	struct sql q = { 0 };
+	char uri[128];
+	vex_err err;
+
+	snprintf(uri, sizeof(uri), "file:%s/" FMT_CATALOG "?immutable=1", dir.path);
+	err =
+	    sql_errno(sqlite3_open_v2(uri, &q.db,
+				      SQLITE_OPEN_READONLY | SQLITE_OPEN_URI |
+					  SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE,
+				      VFS_NAME));
+	if (!err)
+		err = meta_get_blob(&q, "durable", &d, sizeof(d));
+	/* Never checkpointed: not so much as a table. */
+	*out = !err && d.serial >= serial;
+	sql_close(&q);
+	return err == -ENOMEM ? err : 0;
+}
+
+/* The end of the first commit behind `frames` frames; where there is none, their end. */
+static uint64_t commit_end(int fd, const uint32_t salt[2], uint64_t frames)
+{
+	uint32_t head[4];
+
+	for (uint64_t i = frames;; i++) {
+		uint64_t at = FMT_WAL_HEAD + i * FMT_WAL_FRAME;
+
+		if (file_read(fd, head, sizeof(head), at) ||
+		    memcmp(head + 2, salt, sizeof(head) / 2))
+			return frames ? FMT_WAL_HEAD + frames * FMT_WAL_FRAME : 0;
+		if (head[1]) /* pages of the catalog after this commit */
+			return at + FMT_WAL_FRAME;
+	}
+}
+
 static vex_err cut_wal(struct vex_store *s, const struct fmt_durable *d)
 {
 	AUTO_CLOSE int fd = openat(s->dirfd, FMT_WAL, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	uint32_t salt[2];
+	uint32_t salt[2] = { 0, 0 };
 	uint64_t keep = 0;
+	bool older = true;
+	vex_err err = fd < 0 ? -errno : file_read(fd, salt, sizeof(salt), FMT_WAL_SALT);
 
 	if (fd < 0)
-		return -errno;
-	if (!file_read(fd, salt, sizeof(salt), FMT_WAL_SALT) &&
-	    !memcmp(salt, d->salt, sizeof(salt)) && d->frames)
-		keep = FMT_WAL_HEAD + d->frames * FMT_WAL_FRAME;
+		return err;
+	if (!err && !memcmp(salt, d->salt, sizeof(salt)) && d->frames) {
+		keep = commit_end(fd, salt, d->frames);
+	} else if (!err) {
+		err = is_in_catalog(s, d->serial, &older);
+		if (err)
+			return err;
+		keep = older ? 0 : commit_end(fd, salt, 0);
+	}
 	if (ftruncate(fd, (off_t)keep) || fsync(fd))
 		return -errno;
 	return 0;

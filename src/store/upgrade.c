@@ -30,6 +30,9 @@ static const struct statement {
 	/* Nodes whose file is not there, and since when. */
 	{ 2, "CREATE TABLE IF NOT EXISTS kept(node INTEGER PRIMARY KEY, since INTEGER,"
 	     " why INTEGER, uid INTEGER, gid INTEGER, mode INTEGER)" },
+	/* Rows that are on the device here, and not yet for certain in their slots. */
+	{ 3, "CREATE TABLE IF NOT EXISTS redo(id INTEGER PRIMARY KEY, space INTEGER,"
+	     " slot INTEGER, rec BLOB, row BLOB)" },
 	{ 0, NULL }, /* the end */
 };
 

@@ -116,16 +116,16 @@ static vex_err add_list(struct writer *w, struct request *r, bool save)
 	return err;
 }
 
-static vex_err end_group(struct writer *w, bool durable)
+static vex_err end_group(struct writer *w, bool durable, bool small)
 {
 	vex_err err = writer_reserve_nodes(w);
 
 	if (!err)
 		err = trim_log(w);
+	if (!err)
+		err = writer_flush_fresh(w);
 	if (!err && durable)
-		err = writer_flush(w);
-	if (!err && durable)
-		err = writer_mark_durable(w);
+		err = writer_make_last(w, small);
 	if (!err)
 		err = writer_commit(w);
 	return err;
@@ -137,15 +137,16 @@ static vex_err try_group(struct writer *w, struct request **r, size_t n, bool sa
 	struct vex_store *s = w->s;
 	struct mark m = mark_now(w);
 	vex_err err = atomic_load(&s->failed) ? -EROFS : writer_mode(w);
-	bool durable = w->full;
+	bool durable = w->full, small = false;
 
 	if (!err)
 		err = sql_do(&w->q, SQL_BEGIN, "");
 
 	for (size_t i = 0; i < n && !err; i++)
 		err = add_list(w, r[i], save);
+	small = redo_fits(w);
 	if (!err)
-		err = end_group(w, durable);
+		err = end_group(w, durable, small);
 	if (err) {
 		writer_rollback(w);
 		back_to(w, &m);
@@ -153,10 +154,8 @@ static vex_err try_group(struct writer *w, struct request **r, size_t n, bool sa
 	}
 	touch_nodes(s, r, n);
 	publish(w);
-	if (durable) {
-		atomic_store(&s->durable_lsn, w->lsn);
-		atomic_store(&s->changed_durable, atomic_load(&s->changed));
-	}
+	if (durable)
+		writer_lasts(w, small, atomic_load(&s->changed));
 	atomic_fetch_add(&s->groups, 1);
 	return 0;
 }
@@ -213,7 +212,7 @@ static void run_group(struct writer *w, struct request **r, size_t n)
 static void serve(struct writer *w, struct request *first)
 {
 	struct request *lists[GROUP_MAX / 2], *syncs = NULL;
-	bool had = w->s->has_reserve;
+	bool had = w->s->has_reserve, small = true;
 	size_t n = 0;
 	vex_err err;
 
@@ -224,6 +223,7 @@ static void serve(struct writer *w, struct request *first)
 		if (!r->c) {
 			r->next = syncs;
 			syncs = r;
+			small &= r->small;
 			continue;
 		}
 		lists[n++] = r;
@@ -236,7 +236,7 @@ static void serve(struct writer *w, struct request *first)
 		run_group(w, lists, n);
 	if (!syncs && w->frames < WAL_FULL && had == w->s->has_reserve)
 		return;
-	err = writer_durable(w);
+	err = writer_durable(w, small && syncs);
 	while (syncs) {
 		struct request *r = syncs;
 		vex_err own = err;
@@ -280,6 +280,7 @@ vex_err writer_start(struct vex_store *s, struct sql *q)
 	w->q = *q;
 	memset(q, 0, sizeof(*q));
 	w->purging = s->had_dropped;
+	w->redo.kept = atomic_load(&s->redo_kept);
 	err = writer_prepare(w);
 	if (!err)
 		err = vex_thread_start(&s->writer, "vex-writer", WRITER_STACK,
@@ -302,6 +303,7 @@ void writer_stop(struct vex_store *s)
 	}
 	sql_close(&w->q);
 	apply_undo(w, 0);
+	redo_free(&w->redo);
 	free(w->fx);
 	free(w);
 	s->w = NULL;

@@ -14,6 +14,8 @@ _Atomic int inject_syncfs_errno;
 _Atomic int inject_alloc_at;
 _Atomic int inject_sync_hold, count_held;
 
+void (*inject_flushed)(int fd);
+
 static int due(_Atomic int *at)
 {
 	return atomic_load(at) > 0 && atomic_fetch_sub(at, 1) == 1;
@@ -30,7 +32,11 @@ static int sync_call(long number, int fd)
 		errno = inject_sync_errno;
 		return -1;
 	}
-	return (int)syscall(number, fd);
+	int rc = (int)syscall(number, fd);
+
+	if (!rc && inject_flushed)
+		inject_flushed(fd);
+	return rc;
 }
 
 int fsync(int fd)

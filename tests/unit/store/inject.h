@@ -17,6 +17,8 @@ extern const char *_Atomic inject_full_while;
 /* While set, flushes wait (20 s at most); and how many do. */
 extern _Atomic int inject_sync_hold, count_held;
 extern _Atomic int count_syncs, count_writes, count_syncfs;
+/* Called after each flush that succeeded. */
+extern void (*inject_flushed)(int fd);
 /* syncfs fails with this, while set. */
 extern _Atomic int inject_syncfs_errno;
 /* The n-th allocation in the process, by whatever thread. Without a sanitizer only:
