@@ -39,6 +39,7 @@ static const char help[] =
     "  --max-visited N      after so many rows compared: what was seen by then is "
     "printed,\n"
     "                       and the exit code is 2\n"
+    "  --no-cache           not by the rows of an earlier search for the same\n"
     "  --explain            say on stderr what the search has cost\n"
     "\n"
     "Prints DISTANCE, tab, PATH, nearest first; tab, KEY, tab, ROW follow where there is "
@@ -194,6 +195,7 @@ int cmd_search(struct invocation *in)
 		{ "per-file", 0, OPT_COUNT, &s.per_file, 0, &s.per_file_given },
 		{ "fresh", 0, OPT_FLAG, &s.fresh, 0, NULL },
 		{ "offset", 0, OPT_COUNT, &s.offset, 0, NULL },
+		{ "no-cache", 0, OPT_FLAG, &s.no_cache, 0, NULL },
 		{ "explain", 0, OPT_FLAG, &s.explain, 0, NULL },
 		{ "json", 0, OPT_FLAG, &s.json, 0, NULL },
 		{ "jsonl", 0, OPT_FLAG, &s.jsonl, 0, NULL },

@@ -18,7 +18,7 @@ struct search {
 	bool k_given, per_file_given, ef_given, recall_given;
 	bool max_given, min_given, mmr_given, beta_given;
 	bool max_ms_given, max_visited_given;
-	bool exact, fresh, explain, paths, nul, json, jsonl;
+	bool exact, fresh, no_cache, explain, paths, nul, json, jsonl;
 	/* what they come to */
 	enum search_form form;
 	bool range;            /* all within a distance */
@@ -38,6 +38,7 @@ struct printer {
 	bool partial; /* a call met --max-ms or --max-visited: no more are made */
 	/* for --explain, of all calls together: */
 	char plan[16];
+	bool cached;
 	uint64_t rows, candidates, distances, nanoseconds;
 	struct buf line;
 };

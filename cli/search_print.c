@@ -155,6 +155,7 @@ void printer_cost(struct printer *p, const struct vexfs_search *head)
 {
 	snprintf(p->plan, sizeof(p->plan), "%.*s", (int)sizeof(head->plan) - 1,
 		 head->plan);
+	p->cached |= head->out_flags & VEXFS_RESULT_CACHED;
 	p->rows = head->rows;
 	p->candidates = head->candidates;
 	p->distances += head->distances;
@@ -167,9 +168,10 @@ static void explain(const struct printer *p)
 	fflush(stdout);
 	fprintf(stderr,
 		"plan: %s\nrows: %llu\ncandidates: %llu\ndistances: %llu\nnanoseconds: "
-		"%llu\n",
+		"%llu\n%s",
 		p->plan, (unsigned long long)p->rows, (unsigned long long)p->candidates,
-		(unsigned long long)p->distances, (unsigned long long)p->nanoseconds);
+		(unsigned long long)p->distances, (unsigned long long)p->nanoseconds,
+		p->cached ? "cached: yes\n" : "");
 }
 
 void printer_end(struct printer *p)

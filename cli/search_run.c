@@ -20,6 +20,7 @@ static uint32_t flags_of(const struct search *o, bool staged)
 	flags |= o->exact ? VEXFS_SEARCH_EXACT : 0;
 	flags |= o->range ? VEXFS_SEARCH_RANGE : 0;
 	flags |= o->fresh ? VEXFS_SEARCH_FRESH : 0;
+	flags |= o->no_cache ? VEXFS_SEARCH_NO_CACHE : 0;
 	flags |= o->mmr_given ? VEXFS_SEARCH_MMR : 0;
 	flags |= o->max_ms_given || o->max_visited_given ? VEXFS_SEARCH_LIMITS : 0;
 	flags |= o->recall_given ? VEXFS_SEARCH_RECALL : 0;

@@ -97,15 +97,19 @@ enum {
 						* distance <= 1 - s; cosine only */
 	VEXFS_SEARCH_MMR = 1u << 8, /* mmr holds: hits apart from each other, in the order
 				     * they are chosen; k + offset at most 1024 */
-	VEXFS_SEARCH_UNLIKE = 1u << 9,  /* away from the file named in data, by beta */
-	VEXFS_SEARCH_RECALL = 1u << 10, /* recall holds; ef must be 0 */
-	VEXFS_SEARCH_LIMITS = 1u << 12, /* max_visited, max_ms or both hold */
+	VEXFS_SEARCH_UNLIKE = 1u << 9,    /* away from the file named in data, by beta */
+	VEXFS_SEARCH_RECALL = 1u << 10,   /* recall holds; ef must be 0 */
+	VEXFS_SEARCH_NO_CACHE = 1u << 11, /* made anew, and not kept for others */
+	VEXFS_SEARCH_LIMITS = 1u << 12,   /* max_visited, max_ms or both hold */
 };
-#define VEXFS_SEARCH_FLAGS 0x17ffu
+#define VEXFS_SEARCH_FLAGS 0x1fffu
 
 enum {
 	VEXFS_RESULT_TRUNCATED = 1u << 0, /* a range search met k_max: go on at offset */
 	VEXFS_RESULT_PARTIAL = 1u << 1,   /* the search met its LIMITS (of a page) */
+	VEXFS_RESULT_CACHED = 1u << 2, /* by the rows of an earlier search for the same,
+					* which had that plan and those distances; each
+					* row was judged anew */
 };
 
 #define VEXFS_SEARCH_HEAD 256

@@ -67,7 +67,9 @@ struct vex_engine;
 	X(STACK_SAMPLE, "stack_sample", NUMBER, 0, 1000000, 64, true, NULL,              \
 	  "stacks are measured in one of so many requests; 0: never")                    \
 	X(KEEP_DAYS, "keep_days", NUMBER, 0, 36500, 30, true, NULL,                      \
-	  "attachments whose file was replaced or vanished are kept so long")
+	  "attachments whose file was replaced or vanished are kept so long")            \
+	X(CACHE, "search_cache", SIZE, 0, UINT64_MAX, 8u << 20, true, NULL,              \
+	  "memory for answers of earlier searches; 0: each is made anew")
 
 enum vex_knob {
 #define X(id, ...) VEX_KNOB_##id,
@@ -416,6 +418,7 @@ struct vex_query {
 	uint64_t max_visited; /* distances it may compute; 0: any number */
 	uint64_t max_ns;      /* it may take; 0: any time */
 	bool exact, fresh;
+	bool no_cache;      /* neither answered from, nor kept as, an earlier answer */
 	bool mmr;           /* k hits apart from each other, in order of choice */
 	float lambda;       /* of mmr: 0 (diverse) .. 1 (near) */
 	uint64_t skip_node; /* node never returned; 0: none */
@@ -439,7 +442,8 @@ struct vex_result {
 	uint8_t metric;
 	uint32_t dim;
 	bool truncated; /* a range search met VEX_K_MAX */
-	bool partial;   /* it met max_visited or max_ns: of what it has seen by then */
+	bool cached;  /* by an earlier answer, which had that plan and those distances */
+	bool partial; /* it met max_visited or max_ns: of what it has seen by then */
 	uint32_t space_id;
 	uint64_t lsn;              /* last change it has seen */
 	uint64_t rows, candidates; /* of the space; of these, that may be hits */

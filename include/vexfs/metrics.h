@@ -127,7 +127,11 @@ const char *vex_op_meaning(enum vex_op op);
 	X(FDS_MISS, "descriptor_cache_misses_total", "Inodes opened anew.")              \
 	X(EVENTS, "events_read_total", "Events given to readers.")                       \
 	X(OVERFLOWS, "events_overflow_total", "Readers that fell behind the log.")       \
-	X(INDEX_ROWS, "index_rows_total", "Rows the graphs have taken in.")
+	X(INDEX_ROWS, "index_rows_total", "Rows the graphs have taken in.")              \
+	X(ANSWERS_HIT, "search_cache_hits_total",                                        \
+	  "Searches answered by an earlier one's rows.")                                 \
+	X(ANSWERS_MISS, "search_cache_misses_total",                                     \
+	  "Searches that could have been, and were made.")
 
 enum vex_counter {
 #define X(id, name, meaning) VEX_COUNT_##id,

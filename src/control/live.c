@@ -383,6 +383,8 @@ vex_err live_begin(struct vex_session *s, const struct vex_cred *cred,
 		return session_fail(s, -EINVAL, "a live query is one, not several");
 	l = s->live;
 	memcpy(l->head, head, VEXFS_SEARCH_HEAD);
+	/* It is run again when something changed, not to be told the same. */
+	l->head->flags |= VEXFS_SEARCH_NO_CACHE;
 	if (l->head->k > LIVE_HITS)
 		return session_fail(s, -EINVAL, "k of a live query is at most %u",
 				    LIVE_HITS);

@@ -280,6 +280,8 @@ static void take_field(struct parse *p, const char *name, json_t *v)
 		take_flag(p, name, v, VEXFS_SEARCH_EXACT);
 	else if (!strcmp(name, "fresh"))
 		take_flag(p, name, v, VEXFS_SEARCH_FRESH);
+	else if (!strcmp(name, "no_cache"))
+		take_flag(p, name, v, VEXFS_SEARCH_NO_CACHE);
 	else if (!strcmp(name, "live"))
 		take_live(p, v);
 	else if (!strcmp(name, "mmr"))

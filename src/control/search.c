@@ -211,6 +211,7 @@ static void describe(struct call *c, struct vexfs_search *h, const struct vex_re
 	memcpy(h->space, r->space, strnlen(r->space, VEX_SPACE_NAME_MAX));
 	h->dim = r->dim;
 	h->out_flags = r->truncated ? VEXFS_RESULT_TRUNCATED : 0;
+	h->out_flags |= r->cached ? VEXFS_RESULT_CACHED : 0;
 	h->metric = r->metric;
 	h->total = r->n;
 	h->lsn = r->lsn;
@@ -263,6 +264,7 @@ vex_err search_find(struct call *c, const struct vexfs_search *h, struct vex_res
 		.cred = c->cred,
 		.exact = has(h, VEXFS_SEARCH_EXACT),
 		.fresh = has(h, VEXFS_SEARCH_FRESH),
+		.no_cache = has(h, VEXFS_SEARCH_NO_CACHE),
 		.mmr = has(h, VEXFS_SEARCH_MMR),
 		.lambda = h->mmr,
 		.beta = h->beta == 0 ? BETA : h->beta,

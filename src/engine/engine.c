@@ -99,6 +99,8 @@ static vex_err make_parts(struct vex_engine *e, const struct vex_engine_opts *o)
 		err = knowledge_new(&e->known);
 	if (!err)
 		err = vecerrs_new(&e->vecerrs);
+	if (!err)
+		err = answers_new(&e->answers);
 	return err ? err : nodeset_new(&e->dirset);
 }
 
@@ -244,6 +246,7 @@ void vex_engine_close(struct vex_engine *e)
 	attrs_free(attrs);
 	dircache_free(e->dircache);
 	knowledge_free(e->known);
+	answers_free(e->answers);
 	if (e->vecerrs)
 		vecerrs_free(e->vecerrs);
 	nodeset_free(e->dirset);

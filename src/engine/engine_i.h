@@ -24,6 +24,7 @@
 struct graphs;    /* graphs.c: the indexes */
 struct knowledge; /* known.c: what is remembered of hits */
 struct dircache;  /* dircache.c: LRU of open directories by node */
+struct answers;   /* answers.c: of earlier searches */
 struct vecerrs;   /* content.c: last .vec error by node/handle, bounded */
 struct nodeset;   /* nodeset.c: hashes of the handles of all directory nodes */
 
@@ -53,6 +54,7 @@ struct vex_engine {
 	_Atomic uint8_t knob_from[VEX_KNOB_COUNT];
 	struct dircache *dircache;
 	struct knowledge *known;
+	struct answers *answers;
 	struct vecerrs *vecerrs;
 	struct nodeset *dirset;
 	/* Renames and links between their begin and end, whose candidate names must not
@@ -307,6 +309,15 @@ void attrs_free(struct attrs *a);
 void attrs_touch(struct vex_engine *e, uint64_t node);
 /* Any file may: all are looked at again. */
 void attrs_reset(struct vex_engine *e);
+
+/* ---- answers.c: of earlier searches ---- */
+
+struct answer;
+vex_err answers_new(struct answers **out) VEX_CHECKED;
+void answers_free(struct answers *c);
+/* They may take so many bytes from now on. */
+void answers_trim(struct answers *c, uint64_t most);
+void answer_put(struct answer *a);
 
 /* ---- late.c: what the catalog could not take
  * ----------------------------------------------- */

@@ -12,7 +12,7 @@
  * (search.c). What the graph found are candidates: they are judged here, nearest first,
  * until k are accepted, so each is looked at once.
  */
-#include "search_i.h"
+#include "answers_i.h"
 
 /* With so many refused for each hit wanted, a graph may have missed accepted ones; with
  * one for so many, where it was asked for few more than wanted. */
@@ -44,6 +44,8 @@ struct builder {
 	const struct vex_hit *hits; /* NULL: not begun */
 	struct vex_hit *chosen;     /* by mmr; owned */
 	size_t accepted, refused;   /* of the query */
+	struct vex_buf judged;      /* answer_list of each query so far */
+	const char *earlier;        /* the next one's, of s->cached */
 	/* Of the hit under way; here, for they would be much on a small stack: */
 	struct known known;
 	struct vex_attach attach;
@@ -54,6 +56,7 @@ static void builder_free(struct builder *b)
 	free(b->files);
 	free(b->texts);
 	free(b->chosen);
+	vex_buf_free(&b->judged);
 	memo_free(&b->by_node);
 	memo_free(&b->by_parent);
 	free(b);
@@ -155,14 +158,14 @@ static vex_err find_known(struct builder *b, struct file_at *f)
 	int yes;
 	vex_err err;
 
-	if (s->eager || ((s->under || s->where) && !s->only))
+	if (s->eager || ((s->under || s->where) && !s->only && !s->cached))
 		return -EAGAIN;
 	err = seat_find(s, b->attach.lsn, &b->known, text, &f->st);
 	if (err)
 		return text_error(err);
 	f->path_len = (uint32_t)(text->len - f->path - 1);
 	yes = s->wide ? seat_may(s, &b->known, text->data + f->path, &f->st) : 1;
-	if (yes > 0 && s->wide && s->only)
+	if (yes > 0 && s->wide && (s->only || (s->cached && (s->under || s->where))))
 		yes = cands_confirm(s, f->node, text->data + f->path, &f->st);
 	if (yes < 0)
 		text->len = f->path;
@@ -308,6 +311,10 @@ static int try_hit(struct builder *b, const struct vex_hit *h, bool *skipped)
 	vex_err err;
 	int yes;
 
+	/* Of an earlier answer: it may be gone since. */
+	*skipped = !vex_view_live(&s->view, h->slot);
+	if (*skipped)
+		return 0;
 	vex_view_slot(&s->view, h->slot, &vs);
 	*skipped = s->wide && verdict_excluded(s, vs.node);
 	f = seen(b, vs.node);
@@ -337,6 +344,16 @@ static bool filled(const struct builder *b)
 	return b->accepted >= s->cap && (s->scans || b->refused <= most);
 }
 
+/* The same of an earlier answer's rows. */
+static bool still_filled(const struct builder *b)
+{
+	const struct answer *a = b->s->cached;
+
+	if (a->how & ANSWER_WHOLE)
+		return b->accepted == b->n;
+	return b->accepted >= b->s->cap || a->how & ANSWER_ALL;
+}
+
 static bool out_of_time(struct search *s)
 {
 	if (!s->build_until || vex_now_mono() < s->build_until)
@@ -361,6 +378,8 @@ static vex_err build_query(struct builder *b)
 		b->refused += !yes && !skipped;
 		s->missed |= !yes && !s->wide && !s->eager && !s->bound.met;
 	}
+	if (s->cached)
+		return still_filled(b) ? 0 : -ENODATA;
 	return s->wide && !s->whole && !s->bound.met && !filled(b) ? -ENODATA : 0;
 }
 
@@ -384,11 +403,25 @@ static void expect(struct builder *b)
 	}
 }
 
+static vex_err begin_cached(struct builder *b)
+{
+	const struct answer_list *l = (const void *)b->earlier;
+
+	b->hits = l->hits;
+	b->n = l->n;
+	b->earlier += sizeof(*l) + l->n * sizeof(l->hits[0]);
+	b->at = b->accepted = b->refused = 0;
+	expect(b);
+	return 0;
+}
+
 static vex_err begin_query(struct builder *b)
 {
 	struct search *s = b->s;
 	vex_err err = 0;
 
+	if (s->cached)
+		return begin_cached(b);
 	b->hits = vex_topk_sorted(s->topk[b->query], &b->n);
 	b->res->truncated |= !s->q->k && b->n == s->cap;
 	if (s->q->mmr) {
@@ -404,18 +437,34 @@ static vex_err begin_query(struct builder *b)
 	return err;
 }
 
+/* A query is through: what was judged for it may answer it another time. */
+static void note_judged(struct builder *b)
+{
+	struct answer_list l = { .n = b->at };
+
+	if (!b->s->keep || b->s->cached || b->judged.len > ANSWER_MAX)
+		return;
+	vex_buf_add(&b->judged, &l, sizeof(l));
+	if (b->at && b->at <= ANSWER_MAX / sizeof(*b->hits))
+		vex_buf_add(&b->judged, b->hits, b->at * sizeof(*b->hits));
+	else if (b->at)
+		b->s->keep = false;
+}
+
 /* Goes on where it stopped. -EAGAIN: on a deep stack, with a reader. */
 static vex_err build(struct builder *b)
 {
 	struct search *s = b->s;
+	size_t queries = s->cached ? (s->one ? 1 : s->nq) : s->ntopk;
 
-	for (; b->query < s->ntopk && !s->missed; b->query++) {
+	for (; b->query < queries && !s->missed; b->query++) {
 		vex_err err = b->hits ? 0 : begin_query(b);
 
 		if (!err)
 			err = build_query(b);
 		if (err)
 			return err;
+		note_judged(b);
 		b->hits = NULL;
 	}
 	return 0;
@@ -459,6 +508,7 @@ static vex_err builder_new(struct search *s, struct builder **out)
 	}
 	b->s = s;
 	b->res = res;
+	b->earlier = s->cached ? answer_judged(s->cached) : NULL;
 	*out = b;
 	return 0;
 }
@@ -479,6 +529,8 @@ vex_err hits_build(struct search *s)
 		err = vex_pool_call(s->e->scans, build_deep, b);
 	if (!err)
 		settle_texts(b);
+	if (!err && !s->missed && s->keep && !s->cached && !b->res->truncated)
+		answers_keep(s, &b->judged);
 	res = b->res;
 	builder_free(b);
 	if (err || s->missed)

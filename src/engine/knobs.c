@@ -211,6 +211,8 @@ static void apply(struct vex_engine *e)
 {
 	apply_limits(e);
 	vex_stack_every((uint32_t)vex_engine_knob(e, VEX_KNOB_STACK_SAMPLE));
+	if (e->answers)
+		answers_trim(e->answers, vex_engine_knob(e, VEX_KNOB_CACHE));
 	if (e->scans)
 		vex_pool_limit(e->scans,
 			       (unsigned)vex_engine_knob(e, VEX_KNOB_CONCURRENT));

@@ -122,6 +122,7 @@ static vex_err step_files(struct step *s)
 		dircache_clear(s->e->dircache);
 		/* What was changed behind the mount is read again by the next filter. */
 		attrs_reset(s->e);
+		engine_changed(s->e);
 	}
 	vex_err err = vex_read_attached(s->r, s->n->cursor, NODES_A_STEP, take_id, &ids);
 

@@ -16,8 +16,8 @@
  * Runs on the engine's scan threads: a long search delays searches, not changes. A short
  * one begins where it was asked, and goes to them when it needs the catalog or a scan.
  */
+#include "answers_i.h"
 #include "graph_i.h"
-#include "search_i.h"
 
 #define QUICK_QUERIES 4u
 #define QUICK_K 100u
@@ -42,6 +42,7 @@ static void pass_free(struct search *s)
 		vex_view_close(&s->view);
 	s->viewed = false;
 	free(take_ptr(&s->only));
+	answer_put(take_ptr(&s->cached));
 	s->whole = false;
 }
 
@@ -117,6 +118,7 @@ static vex_err scan(struct search *s, uint32_t cap, uint32_t per_file)
 				      s->wide ? verdict_any : verdict_accept, s,
 				      &s->bound, &stats);
 	s->stats.distances += stats.distances;
+	s->stats.refused += stats.refused;
 	err = search_stopped(s, err);
 	return err ? err : hits_build(s);
 }
@@ -185,13 +187,44 @@ static vex_err find(struct search *s)
 	return search_scan(s);
 }
 
+/* By an earlier answer: *done false where there is none, or no longer. */
+static vex_err by_answer(struct search *s, bool *done)
+{
+	vex_err err;
+
+	*done = false;
+	s->keep = answers_wanted(s);
+	if (!s->keep)
+		return 0;
+	s->cached = answers_find(s);
+	if (!s->cached)
+		return 0;
+	s->wide = true;
+	s->plan = s->cached->plan;
+	s->only_seq = s->cached->only_seq;
+	err = hits_build(s);
+	*done = !err;
+	if (!err)
+		return 0;
+	s->wide = false;
+	s->only_seq = 0;
+	answer_put(take_ptr(&s->cached));
+	return err == -ENODATA ? 0 : err;
+}
+
 static vex_err pass(struct search *s)
 {
-	vex_err err = vex_view_open(s->space, &s->view);
+	bool done;
+	vex_err err;
 
+	s->changes = vex_engine_changes(s->e);
+	err = vex_view_open(s->space, &s->view);
 	if (err)
 		return err;
 	s->viewed = true;
+	err = by_answer(s, &done);
+	if (err || done)
+		return err;
 	err = cands_prepare(s);
 	if (err)
 		return err;
@@ -209,6 +242,11 @@ static void finish(struct search *s, uint64_t start)
 	res->rows = s->view.live_rows;
 	res->candidates = s->only ? s->nonly : s->view.live_rows;
 	res->distances = s->stats.distances;
+	if (s->cached) {
+		res->candidates = s->cached->candidates;
+		res->distances = s->cached->distances;
+		res->cached = true;
+	}
 	res->nanoseconds = vex_now_mono() - start;
 	res->plan = s->plan;
 	res->space_id = vex_space_id(s->space);

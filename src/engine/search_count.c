@@ -65,6 +65,8 @@ void search_count(const struct search *s, uint64_t ns, vex_err err)
 	vex_count(VEX_COUNT_SEARCH_QUERIES, s->nq);
 	vex_count(VEX_COUNT_SEARCH_DISTANCES, s->stats.distances);
 	vex_count(VEX_COUNT_SEARCH_HITS, r ? r->n : 0);
+	vex_count(VEX_COUNT_ANSWERS_HIT, r && r->cached);
+	vex_count(VEX_COUNT_ANSWERS_MISS, s->keep && !(r && r->cached));
 	if (vex_op_done(op, ns, err))
 		(void)!vex_pool_call(
 		    s->e->words, keep_slow,

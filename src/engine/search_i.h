@@ -56,6 +56,9 @@ struct search {
 	uint64_t nonly;    /* how many */
 	uint64_t only_seq; /* what the table of attributes counted then */
 	bool whole;        /* the sets hold all there is */
+	uint64_t changes;  /* vex_engine_changes before anything was looked at */
+	bool keep;         /* what is judged is noted, for answers.c */
+	struct answer *cached; /* judged in place of what the sets hold; owned */
 	struct vex_topk **topk;
 	size_t ntopk;
 	struct vex_scan_stats stats;

@@ -68,7 +68,7 @@ static uint32_t search(const struct run *r, const struct filter *f, uint32_t i,
 	size_t at = r->dim * sizeof(float);
 
 	memset(&s, 0, VEXFS_SEARCH_HEAD);
-	s.flags = flags;
+	s.flags = flags | VEXFS_SEARCH_NO_CACHE;
 	s.k = K;
 	s.dim = r->dim;
 	snprintf(s.space, sizeof(s.space), "%s", r->space);

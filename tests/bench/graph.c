@@ -57,7 +57,7 @@ static uint32_t search(int fd, const char *space, const float *v, uint32_t dim,
 	uint32_t size = VEXFS_SEARCH_HEAD + 4096 + dim * 4, at = 0;
 
 	memset(&s, 0, VEXFS_SEARCH_HEAD);
-	s.flags = flags;
+	s.flags = flags | VEXFS_SEARCH_NO_CACHE;
 	s.k = K;
 	s.dim = dim;
 	s.ef = ef;

@@ -63,6 +63,7 @@ static void head(struct vexfs_search *s)
 	s->k = K;
 	s->dim = job.dim;
 	s->ef = job.ef;
+	s->flags = VEXFS_SEARCH_NO_CACHE;
 	snprintf(s->space, sizeof(s->space), "%s", job.space);
 }
 
@@ -85,7 +86,7 @@ static uint64_t many(int fd, struct vexfs_search *s, uint32_t at, char *room, si
 	if (write(fd, job.v + (size_t)at * job.dim, bytes) != (ssize_t)bytes)
 		fail("write");
 	head(s);
-	s->flags = VEXFS_SEARCH_STAGED;
+	s->flags |= VEXFS_SEARCH_STAGED;
 	if (ioctl(fd, VEXFS_IOC_SIZED(VEXFS_IOC_SEARCH, VEXFS_SEARCH_HEAD), s) < 0)
 		fail("search");
 	while ((n = read(fd, room, size)) > 0)

@@ -71,7 +71,7 @@ static double ask(int fd, const char *space, const float *query, uint32_t dim)
 	memset(&io, 0, VEXFS_SEARCH_HEAD);
 	io.k = K;
 	io.dim = dim;
-	io.flags = VEXFS_SEARCH_EXACT;
+	io.flags = VEXFS_SEARCH_EXACT | VEXFS_SEARCH_NO_CACHE;
 	snprintf(io.space, sizeof(io.space), "%s", space);
 	memcpy(io.data, query, (size_t)dim * 4);
 	if (ioctl(fd, VEXFS_IOC_SIZED(VEXFS_IOC_SEARCH, size), &io) < 0)

@@ -200,4 +200,19 @@ bad $S --vector 1,0 --mmr x
 bad $S --vector 1,0 --mmr 0.5 --max-distance 1
 bad $S --vector 1,0 --mmr 0.5 -k 2000
 bad $S --vector 1,0 --where ''
+
+# ---- asked again: by the rows judged before, judged anew ------------------------------------
+cached()
+{
+	vexctl search $S "$@" --explain 2>&1 >/dev/null | grep -c '^cached: yes$'
+}
+again=(--vector 0.3,0.7 -k 2)
+equal "the first time it is made" 0 "$(cached "${again[@]}")"
+equal "then it is not" 1 "$(cached "${again[@]}")"
+equal "it says the same" "$(vexctl search $S "${again[@]}" --no-cache)" "$(vexctl search $S "${again[@]}")"
+equal "unless told to" 0 "$(cached "${again[@]}" --no-cache)"
+check "it is counted" grep -q '^vexfs_search_cache_hits_total [1-9]' "$MNT/.vexfs/metrics"
+exits "off" 0 vexctl config search_cache=0
+equal "off: it is made" 0 "$(cached "${again[@]}")"
+equal "each time" 0 "$(cached "${again[@]}")"
 finish

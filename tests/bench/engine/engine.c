@@ -80,6 +80,7 @@ static void search(struct vex_engine *e, const char *space, uint32_t at, uint32_
 			       .k = K,
 			       .per_file = 1,
 			       .ef = ef,
+			       .no_cache = true,
 			       .max_distance = INFINITY,
 			       .cred = &root };
 	struct vex_result *r;

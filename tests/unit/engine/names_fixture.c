@@ -130,6 +130,22 @@ void nf_sh(const char *fmt, ...)
 	cr_assert_eq(system(line), 0, "%s", line);
 }
 
+void nf_told(const char *name)
+{
+	AUTO_OBJ struct af_obj x;
+
+	af_open(name, &x);
+	vex_engine_attrs_changed(eng, &x.o);
+}
+
+const char *nf_path(const char *name)
+{
+	static char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", af_dir, name);
+	return path;
+}
+
 char *nf_near(float x, uint32_t k, const struct vex_cred *cred)
 {
 	float v[2] = { x, 0 };

@@ -41,6 +41,11 @@ vex_err nf_link(const char *from, const char *to);
 /* Behind our back: a shell command in the store's folder, which must succeed. */
 void nf_sh(const char *fmt, ...) VEX_PRINTF(1, 2);
 
+/* As fs tells it, after a system call that changed a file's attributes. */
+void nf_told(const char *name);
+/* In the store's folder; overwritten by the next call. */
+const char *nf_path(const char *name);
+
 /* Paths of the k nearest to (x, 0), joined by blanks, as `cred`: heap. */
 char *nf_near(float x, uint32_t k, const struct vex_cred *cred);
 /* They are these, as root, nearest first. */

@@ -24,32 +24,15 @@ static void down(void)
 
 TestSuite(cands, .init = up, .fini = down, .timeout = 240);
 
-/* As fs would: the system call, then the word of it. */
-static void told(const char *name)
-{
-	AUTO_OBJ struct af_obj x;
-
-	af_open(name, &x);
-	vex_engine_attrs_changed(eng, &x.o);
-}
-
-static const char *path_of(const char *name)
-{
-	static char path[512];
-
-	snprintf(path, sizeof(path), "%s/%s", af_dir, name);
-	return path;
-}
-
 static void tag_behind(const char *name, const char *value)
 {
-	cr_assert_eq(setxattr(path_of(name), "user.lang", value, strlen(value), 0), 0);
+	cr_assert_eq(setxattr(nf_path(name), "user.lang", value, strlen(value), 0), 0);
 }
 
 static void tag(const char *name, const char *value)
 {
 	tag_behind(name, value);
-	told(name);
+	nf_told(name);
 }
 
 struct asked {
@@ -71,6 +54,7 @@ static char *ask(const struct asked *a, const char **plan)
 			       .max_distance = a->k ? INFINITY : 30,
 			       .where = a->where,
 			       .under = a->under,
+			       .no_cache = true,
 			       .cred = a->cred };
 	struct vex_buf out = { 0 };
 	struct vex_result *res = NULL;
@@ -143,7 +127,7 @@ static void fill(uint64_t *x)
 
 static bool there(const char *name)
 {
-	return !access(path_of(name), F_OK);
+	return !access(nf_path(name), F_OK);
 }
 
 static void change(uint64_t *x)
@@ -157,7 +141,7 @@ static void change(uint64_t *x)
 	switch (af_next(x) % 9) {
 	case 0:
 		nf_file(name, "anew", (float)(af_next(x) % 1000) / 10);
-		told(name);
+		nf_told(name);
 		return;
 	case 1:
 	case 2:
@@ -165,13 +149,13 @@ static void change(uint64_t *x)
 			tag(name, langs[af_next(x) % 4]);
 		return;
 	case 3:
-		if (there(name) && !removexattr(path_of(name), "user.lang"))
-			told(name);
+		if (there(name) && !removexattr(nf_path(name), "user.lang"))
+			nf_told(name);
 		return;
 	case 4:
 		if (there(name)) {
-			chmod(path_of(name), af_next(x) % 2 ? 0600 : 0644);
-			told(name);
+			chmod(nf_path(name), af_next(x) % 2 ? 0600 : 0644);
+			nf_told(name);
 		}
 		return;
 	case 5:
@@ -186,15 +170,15 @@ static void change(uint64_t *x)
 		return;
 	case 7:
 		name = dirs[af_next(x) % 3];
-		chmod(path_of(name), af_next(x) % 3 ? 0755 : 0700);
-		told(name);
+		chmod(nf_path(name), af_next(x) % 3 ? 0755 : 0700);
+		nf_told(name);
 		return;
 	default:
 		if (there(name)) {
-			AUTO_CLOSE int fd = open(path_of(name), O_WRONLY | O_APPEND);
+			AUTO_CLOSE int fd = open(nf_path(name), O_WRONLY | O_APPEND);
 
 			cr_assert_eq(write(fd, "more", af_next(x) % 5) < 0, 0);
-			told(name);
+			nf_told(name);
 		}
 	}
 }
