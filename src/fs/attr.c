@@ -318,6 +318,13 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
 	struct handle *h = handle_for(fi, valid);
 	struct inode *i = inode_of(req, ino);
 	struct stat after;
+
+	/* `echo ... > .vexfs/config`: opened, then cut; there is nothing to cut. */
+	if (i->kind == I_CTLFILE && fi && valid & FUSE_SET_ATTR_SIZE) {
+		ctl_stat(fs_of(req), i, &after);
+		reply_attr(req, i, 0, &after);
+		return;
+	}
 	vex_err err = setattr(req, i, h, attr, valid, &after);
 
 	reply_attr(req, i, err, &after);
