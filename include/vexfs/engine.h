@@ -238,6 +238,8 @@ void vex_engine_link_end(struct vex_engine *e, const struct vex_obj *o, int newd
  * attachments made while the file was empty; for *.vec, the content becomes its
  * attachment: the error is for close(2). */
 vex_err vex_engine_written(struct vex_engine *e, const struct vex_obj *o) VEX_CHECKED;
+/* Whether the file has attachments, or may have. */
+bool vex_engine_has(struct vex_engine *e, const struct vex_obj *o);
 /* Times were set through the mount: fresh stamps move along. */
 void vex_engine_times_set(struct vex_engine *e, const struct vex_obj *o,
 			  const struct stat *before, const struct stat *after);

@@ -435,6 +435,13 @@ void vex_engine_times_set(struct vex_engine *e, const struct vex_obj *o,
 			 (unsigned long long)after->st_ino, strerror(-err));
 }
 
+bool vex_engine_has(struct vex_engine *e, const struct vex_obj *o)
+{
+	uint64_t node;
+
+	return !node_known(e, o, &node) || node;
+}
+
 vex_err vex_engine_fsync(struct vex_engine *e, const struct vex_obj *o)
 {
 	uint64_t node;

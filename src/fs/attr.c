@@ -29,8 +29,7 @@ void inode_seen(struct inode *i, const struct stat *st)
 
 /* ---- file capabilities ---------------------------------------------------------- */
 
-/* Milliseconds, never 0; they come round in 49 days. */
-static uint32_t clock_ms(void)
+uint32_t clock_ms(void)
 {
 	struct timespec t;
 

@@ -198,6 +198,8 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		return;
 	}
 	struct inode *i = inode_of(req, e.ino);
+	h->quiet = handle_quiet(fs, h, true);
+	fi->noflush = h->quiet;
 	fi->fh = (uintptr_t)h;
 	struct stat st = e.attr;
 	if (handle_reply(req, h, &e, fi, &st)) { /* nobody will release it */

@@ -26,13 +26,19 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	     struct fuse_file_info *fi)
 {
 	struct handle *h = handle_of(fi);
+	int fd;
 
 	(void)ino;
 	if (h->session) {
 		ctl_read(req, h, size, off);
 		return;
 	}
-	struct fuse_bufvec v = file_buf(h->fd, size, off);
+	vex_err err = handle_fd(fs_of(req), h, &fd);
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
+	struct fuse_bufvec v = file_buf(fd, size, off);
 	fuse_reply_data(req, &v, 0);
 }
 
@@ -94,12 +100,13 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 	      struct fuse_file_info *fi)
 {
-	struct handle *h = handle_of(fi);
+	int fd;
 
 	(void)ino;
-	off_t at = h->fd < 0 ? -1 : lseek(h->fd, off, whence);
+	vex_err err = handle_fd(fs_of(req), handle_of(fi), &fd);
+	off_t at = err ? -1 : lseek(fd, off, whence);
 	if (at < 0)
-		reply_err(req, h->fd < 0 ? -ESPIPE : -errno);
+		reply_err(req, err ? -ESPIPE : -errno);
 	else
 		fuse_reply_lseek(req, at);
 }
@@ -110,17 +117,18 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 {
 	struct handle *in = handle_of(fi_in), *out = handle_of(fi_out);
 	struct acting as;
+	int from;
 
 	(void)ino_in;
 	(void)ino_out;
-	if (in->fd < 0 || out->fd < 0) {
+	if (handle_fd(fs_of(req), in, &from) || out->fd < 0) {
 		reply_err(req, -EINVAL);
 		return;
 	}
 	len = len < COPY_MAX ? len : COPY_MAX;
 	ssize_t n = begin_change(req, out, &as);
 	if (!n)
-		n = copy_file_range(in->fd, &off_in, out->fd, &off_out, len,
+		n = copy_file_range(from, &off_in, out->fd, &off_out, len,
 				    (unsigned)flags);
 	vex_err err = n < 0 ? -errno : 0;
 	acting_content_end(req, out->inode, &as);

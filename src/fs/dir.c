@@ -7,6 +7,14 @@
  * handle; a jump to another offset throws them away. One reader at a time for each
  * handle (its lock is held over getdents and lookups); other handles go on.
  *
+ * The kernel keeps listings (FOPEN_CACHE_DIR) and drops one when the directory's mtime,
+ * asked for at most a second ago, is another, or something was made or removed through
+ * the mount. A listing it keeps tells it nothing new of the entries, one it asks for does
+ * (READDIRPLUS): so it may use the one it has (FOPEN_KEEP_CACHE) for half the time that
+ * entries are believed, and asks for a fresh one then. Most directories are opened and
+ * never read here: the descriptor is opened by the first READDIR, where opening cannot
+ * fail for want of rights.
+ *
  * The root does not list the control directory, nor what STORE has under that name.
  */
 #include "fs_i.h"
@@ -22,33 +30,79 @@ struct entry { /* as getdents64(2) gives it */
 	char name[];
 };
 
+/* The descriptor to list by. */
+static vex_err dir_open(struct vex_fs *fs, struct inode *i, int *fd)
+{
+	AUTO_FD struct fdref ref = FDREF_INIT;
+
+	vex_err err = fd_get(fs, i, &ref);
+	if (err)
+		return err;
+	*fd = vex_openat(AT_FDCWD, vex_procfd(ref.fd).path, O_RDONLY | O_DIRECTORY, 0);
+	return *fd < 0 ? -errno : 0;
+}
+
+static struct dirbuf *dirbuf_of(struct handle *h)
+{
+	static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
+
+	SCOPED_LOCK(&making);
+	if (h->dir)
+		return h->dir;
+	h->dir = calloc(1, sizeof(*h->dir));
+	if (h->dir) {
+		h->dir->fd = -1;
+		pthread_mutex_init(&h->dir->lock, NULL);
+	}
+	return h->dir;
+}
+
+void dirbuf_free(struct dirbuf *d)
+{
+	if (!d)
+		return;
+	vex_cleanup_fd(&d->fd);
+	pthread_mutex_destroy(&d->lock);
+	free(d);
+}
+
+/* Where opening may be refused, it is done now. */
+static vex_err open_now(struct vex_fs *fs, struct handle *h)
+{
+	if (fs->privileged || h->inode->kind != I_BACKED)
+		return 0;
+	return dirbuf_of(h) ? dir_open(fs, h->inode, &h->dir->fd) : -ENOMEM;
+}
+
+static bool listed_lately(const struct inode *i)
+{
+	uint32_t at = atomic_load_explicit(&i->listed, memory_order_relaxed);
+
+	return at && clock_ms() - at < (uint32_t)(KEEP_SECONDS * 1000 / 2);
+}
+
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct vex_fs *fs = fs_of(req);
 	struct inode *i = inode_of(req, ino);
-	AUTO_FD struct fdref ref = FDREF_INIT;
 	struct handle *h = NULL;
-	vex_err err = 0;
-	int fd = -1;
 
 	if (i->kind == I_VIRT) {
 		virt_opendir(req, i, fi);
 		return;
 	}
-	if (i->kind == I_BACKED) {
-		err = fd_get(fs, i, &ref);
-		if (!err)
-			fd = vex_openat(AT_FDCWD, vex_procfd(ref.fd).path,
-					O_RDONLY | O_DIRECTORY, 0);
-		if (!err && fd < 0)
-			err = -errno;
+	vex_err err = handle_new(fs, i, -1, &h);
+	if (!err) {
+		err = open_now(fs, h);
+		if (err)
+			handle_close(fs, h);
 	}
-	if (!err)
-		err = handle_new(fs, i, fd, &h);
 	if (err) {
 		reply_err(req, err);
 		return;
 	}
+	fi->cache_readdir = i->kind == I_BACKED;
+	fi->keep_cache = i->kind == I_BACKED && listed_lately(i);
 	fi->fh = (uintptr_t)h;
 	if (fuse_reply_open(req, fi))
 		handle_close(fs, h);
@@ -65,32 +119,25 @@ struct listing {
 	size_t size, used;
 };
 
-static struct dirbuf *dirbuf_of(struct handle *h)
-{
-	static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER;
-
-	SCOPED_LOCK(&making);
-	if (h->dir)
-		return h->dir;
-	h->dir = calloc(1, sizeof(*h->dir));
-	if (h->dir)
-		pthread_mutex_init(&h->dir->lock, NULL);
-	return h->dir;
-}
-
 /* Entries from `off` on: 1, 0 at the end. */
-static int fill_locked(struct handle *h, off_t off)
+static int fill_locked(struct vex_fs *fs, struct handle *h, off_t off)
 {
 	struct dirbuf *d = h->dir;
 
 	if (d->next == off && d->pos < d->len)
 		return 1;
+	if (d->fd < 0) {
+		vex_err err = dir_open(fs, h->inode, &d->fd);
+
+		if (err)
+			return err;
+	}
 	/* Also at the end of the buffer: a client that rewinds expects news. */
-	if (lseek(h->fd, off, SEEK_SET) < 0)
+	if (lseek(d->fd, off, SEEK_SET) < 0)
 		return -errno;
 	d->pos = d->len = 0;
 	d->next = off;
-	long n = syscall(SYS_getdents64, h->fd, d->data, sizeof(d->data));
+	long n = syscall(SYS_getdents64, d->fd, d->data, sizeof(d->data));
 	if (n < 0)
 		return -errno;
 	d->len = (size_t)n;
@@ -130,12 +177,22 @@ static bool list_plus(struct listing *l, const struct entry *e)
 	return true;
 }
 
+/* All of it, from the start: what the kernel knows now is as old as that start. */
+static void listed(struct handle *h)
+{
+	atomic_store_explicit(&h->inode->listed, h->dir->started, memory_order_relaxed);
+	h->dir->started = 0;
+}
+
 static vex_err list_locked(struct listing *l, off_t off)
 {
 	struct dirbuf *d = l->h->dir;
 	int more;
 
-	while ((more = fill_locked(l->h, off)) > 0) {
+	if (!off)
+		d->started = clock_ms();
+
+	while ((more = fill_locked(l->fs, l->h, off)) > 0) {
 		const struct entry *e = (const void *)(d->data + d->pos);
 
 		if (!is_control_name(l->fs, l->h->inode, e->name) &&
@@ -144,6 +201,8 @@ static vex_err list_locked(struct listing *l, off_t off)
 		d->pos += e->size;
 		d->next = off = e->next;
 	}
+	if (!more && !l->used)
+		listed(l->h);
 	/* What is listed already comes first; the error comes again. */
 	return l->used ? 0 : more;
 }
@@ -197,8 +256,24 @@ void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	if (handle_of(fi)->fd < 0)
+	struct vex_fs *fs = fs_of(req);
+	struct inode *i = inode_of(req, ino);
+	AUTO_OBJ struct objref o = OBJREF_INIT;
+	AUTO_CLOSE int fd = -1;
+	vex_err err = 0;
+
+	(void)fi;
+	if (i->kind != I_BACKED) {
 		reply_err(req, 0);
-	else
-		op_fsync(req, ino, datasync, fi);
+		return;
+	}
+	err = dir_open(fs, i, &fd);
+	if (!err && (datasync ? fdatasync(fd) : fsync(fd)))
+		err = -errno;
+	if (!err && may_have_attachments(i)) {
+		err = obj_get(fs, i, fd, &o);
+		if (!err)
+			err = vex_engine_fsync(fs->engine, &o.obj);
+	}
+	reply_err(req, err);
 }

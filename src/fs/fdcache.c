@@ -33,30 +33,54 @@ static void idle_add_locked(struct fdcache *c, struct inode *i)
 	c->newest = i;
 }
 
-/* Takes the descriptor of the oldest unused inode: -1 where there is none. */
-static int evict_locked(struct fdcache *c)
+/* A descriptor, with what was kept of it. */
+struct taken {
+	int fd; /* -1: none */
+	uint32_t backing;
+};
+
+static struct taken take_locked(struct inode *i)
+{
+	struct taken t = { take_fd(&i->fd), i->kept };
+
+	i->kept = 0;
+	return t;
+}
+
+static void taken_close(struct vex_fs *fs, struct taken t)
+{
+	if (t.backing && fs->session)
+		wire_backing_close(fs, t.backing);
+	if (t.fd >= 0)
+		close(t.fd);
+}
+
+/* Takes the descriptor of the oldest unused inode. */
+static struct taken evict_locked(struct fdcache *c)
 {
 	struct inode *i = c->oldest;
 
 	if (!i)
-		return -1;
+		return (struct taken){ .fd = -1 };
 	idle_remove_locked(c, i);
 	c->count--;
-	return take_fd(&i->fd);
+	return take_locked(i);
 }
 
-static void trim(struct fdcache *c)
+static void trim(struct vex_fs *fs)
 {
+	struct fdcache *c = &fs->fds;
+
 	for (;;) {
-		int fd = -1;
+		struct taken t = { .fd = -1 };
 
 		pthread_mutex_lock(&c->lock);
 		if (c->count > c->cap)
-			fd = evict_locked(c);
+			t = evict_locked(c);
 		pthread_mutex_unlock(&c->lock);
-		if (fd < 0)
+		if (t.fd < 0)
 			return;
-		close(fd);
+		taken_close(fs, t);
 	}
 }
 
@@ -67,11 +91,11 @@ bool fd_relieve(struct vex_fs *fs)
 
 	for (; closed < RELIEF; closed++) {
 		pthread_mutex_lock(&c->lock);
-		int fd = evict_locked(c);
+		struct taken t = evict_locked(c);
 		pthread_mutex_unlock(&c->lock);
-		if (fd < 0)
+		if (t.fd < 0)
 			break;
-		close(fd);
+		taken_close(fs, t);
 	}
 	return closed > 0;
 }
@@ -145,7 +169,7 @@ void fd_give(struct vex_fs *fs, struct inode *i, int fd, struct fdref *out)
 	pthread_mutex_unlock(&c->lock);
 	if (spare >= 0)
 		close(spare);
-	trim(c);
+	trim(fs);
 }
 
 vex_err fd_get(struct vex_fs *fs, struct inode *i, struct fdref *out)
@@ -176,7 +200,7 @@ void fd_put(struct fdref *r)
 	if (!--i->fd_users && !i->pinned)
 		idle_add_locked(c, i);
 	pthread_mutex_unlock(&c->lock);
-	trim(c);
+	trim(r->fs);
 	inode_unref(r->fs, i, 1);
 	r->inode = NULL;
 	r->fd = -1;
@@ -211,7 +235,7 @@ void fd_unpin(struct vex_fs *fs, struct inode *i)
 void fd_drop(struct vex_fs *fs, struct inode *i)
 {
 	struct fdcache *c = &fs->fds;
-	int fd = -1;
+	struct taken t = { .fd = -1 };
 
 	pthread_mutex_lock(&c->lock);
 	if (i->fd >= 0) {
@@ -221,9 +245,34 @@ void fd_drop(struct vex_fs *fs, struct inode *i)
 			idle_remove_locked(c, i);
 			c->count--;
 		}
-		fd = take_fd(&i->fd);
+		t = take_locked(i);
 	}
 	pthread_mutex_unlock(&c->lock);
-	if (fd >= 0 && i != fs->root) /* the root's is borrowed */
-		close(fd);
+	if (i != fs->root) /* the root's is borrowed */
+		taken_close(fs, t);
+}
+
+/* ---- pass-through ids ----------------------------------------------------------- */
+
+bool fd_keep_backing(struct vex_fs *fs, struct inode *i, uint32_t id, uid_t uid)
+{
+	SCOPED_LOCK(&fs->fds.lock);
+	if (i->fd < 0 || i->kept || i->pinned)
+		return false;
+	i->kept = id;
+	i->kept_uid = uid;
+	return true;
+}
+
+uint32_t fd_take_backing(struct vex_fs *fs, struct inode *i, uid_t uid)
+{
+	pthread_mutex_lock(&fs->fds.lock);
+	uint32_t id = i->kept;
+	bool ours = i->kept_uid == uid;
+	i->kept = 0;
+	pthread_mutex_unlock(&fs->fds.lock);
+	if (!id || ours)
+		return id;
+	wire_backing_close(fs, id);
+	return 0;
 }

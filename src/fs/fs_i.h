@@ -68,7 +68,9 @@ struct inode {
 	_Atomic uint64_t node;    /* engine's memory: vex_obj.node */
 	_Atomic int64_t ctime_ns; /* of the last open: same now, pages may stay */
 	_Atomic uint32_t capless; /* no security.capability, seen at, ms; 0: unknown */
-	_Atomic bool sxid;        /* seen with setuid or setgid */
+	_Atomic uint32_t
+	    listed;          /* a directory: last listed whole, begun at, ms; 0: not */
+	_Atomic bool sxid;   /* seen with setuid or setgid */
 	_Atomic bool mapped; /* the backing file may be mapped to write, by the kernel */
 	_Atomic uint32_t backing; /* shard to write: pass-through id; 0: plain */
 	_Atomic uint32_t nrdwr;   /* shard to write: handles that may map it to write */
@@ -79,6 +81,8 @@ struct inode {
 	struct inode *lru_prev, *lru_next; /* idle: in the list of unused descriptors */
 	int fd;                            /* -1: none */
 	uint32_t fd_users;
+	uint32_t kept;     /* a pass-through id that waits for the next open; 0: none */
+	uid_t kept_uid;    /* made with whose rights */
 	uint64_t fd_since; /* fdcache.opened when fd was opened */
 	bool pinned;       /* cannot be reopened: keeps fd */
 	/* shard; not in one word with `pinned`: gcc reads neighbouring flags at once */
@@ -87,7 +91,7 @@ struct inode {
 	uint16_t leaving; /* requests under way that may take its last name */
 	bool nameless;    /* its last name is gone: no longer found */
 	bool unnamed;     /* O_TMPFILE: it has no name yet */
-	bool as_root;     /* backing: see struct inode_io */
+	uid_t io_uid;     /* backing: see struct inode_io */
 	uint8_t kind;     /* enum inode_kind */
 	uint32_t gen;     /* of ids that are addresses: these come back, this does not */
 	uint16_t type;    /* S_IFMT bits */
@@ -137,6 +141,7 @@ struct vex_fs {
 	uint64_t offered, init_unique;   /* INIT: flags, request to answer */
 	_Atomic int hope;                /* that what is looked up is held: lookup.c */
 	_Atomic uint64_t through, plain; /* opens of content, so and so */
+	_Atomic bool no_path_ids;        /* O_PATH descriptors make no pass-through ids */
 	time_t started;
 	struct shard shards[SHARDS];
 	struct fdcache fds;
@@ -189,16 +194,16 @@ void inode_opened(struct vex_fs *fs, struct inode *i);
  * A handle of content begins. The kernel wants all open handles of a file to be passed
  * through by one id, or none: the first decides. inode_io_join: true where that is done.
  * Else the caller makes an id, or not, and inode_io_begin takes the decision: what `io`
- * holds then holds, which may be another thread's. inode_io_end: the id that nobody needs
+ * holds then holds, which may be another thread's. inode_io_end: the id that nobody uses
  * any more, or 0.
  */
 struct inode_io {
-	uint32_t id;  /* 0: plain */
-	bool as_root; /* the kernel writes with root's rights */
+	uint32_t id; /* 0: plain */
+	uid_t uid;   /* with whose rights the kernel writes */
 };
 bool inode_io_join(struct vex_fs *fs, struct inode *i, bool rdwr, struct inode_io *io);
 void inode_io_begin(struct vex_fs *fs, struct inode *i, bool rdwr, struct inode_io *io);
-uint32_t inode_io_end(struct vex_fs *fs, struct inode *i, bool rdwr);
+struct inode_io inode_io_end(struct vex_fs *fs, struct inode *i, bool rdwr);
 /* It was made without a name, which a link may give it. */
 void inode_unnamed(struct vex_fs *fs, struct inode *i);
 /* True if that was the last handle of an inode without names. */
@@ -279,6 +284,13 @@ void fd_put(struct fdref *r);
 /* Keeps the descriptor in use by `r` until unpinned or freed. */
 void fd_pin(struct fdref *r);
 void fd_unpin(struct vex_fs *fs, struct inode *i);
+/*
+ * A pass-through id made of the descriptor is kept beside it after the last handle is
+ * closed, and ends with it: true where it was taken. fd_take_backing: one made for that
+ * user, or 0. Of another's it rids us.
+ */
+bool fd_keep_backing(struct vex_fs *fs, struct inode *i, uint32_t id, uid_t uid);
+uint32_t fd_take_backing(struct vex_fs *fs, struct inode *i, uid_t uid);
 /* Closes it; nobody uses it any more. */
 void fd_drop(struct vex_fs *fs, struct inode *i);
 /* Closes idle descriptors after EMFILE; false where there were none. */
@@ -316,26 +328,31 @@ static inline bool may_have_attachments(const struct inode *i)
 /* Directory entries read ahead, for one open directory: dir.c. */
 struct dirbuf {
 	pthread_mutex_t lock;
-	size_t pos, len; /* of what getdents64 gave: next entry, end */
-	off_t next;      /* where the entry at pos begins, as the kernel knows it */
+	int fd;           /* -1: not read yet */
+	uint32_t started; /* clock_ms of the reading from the start */
+	size_t pos, len;  /* of what getdents64 gave: next entry, end */
+	off_t next;       /* where the entry at pos begins, as the kernel knows it */
 	char data[32768];
 };
+void dirbuf_free(struct dirbuf *d);
 
 /* What fi->fh points to: an open file, directory or control file. */
 struct handle {
 	struct handle *prev, *next; /* fs->handles_lock: all there are */
 	struct inode *inode;        /* kept alive by the kernel's open */
-	int fd;                     /* -1: control files and their directory */
-	_Atomic bool dirty;         /* content changed since the last flush */
-	bool io;                    /* counted in inode->nio */
-	bool rdwr;                  /* and in inode->nrdwr */
-	bool through; /* the kernel writes itself: see `size` and `mtime_ns` */
+	_Atomic int fd; /* -1: directories, control files; not wanted yet: handle_fd */
+	_Atomic bool dirty; /* content changed since the last flush */
+	bool io;            /* counted in inode->nio */
+	bool rdwr;          /* and in inode->nrdwr */
+	bool quiet;         /* may have written, and no FLUSH says so: RELEASE does */
+	bool through;       /* the kernel writes itself: see `size` and `mtime_ns` */
 	_Atomic int64_t size, mtime_ns; /* as the last flush (the open) saw it */
 	struct vex_session *session;    /* of a control file */
 	struct dirbuf *dir;             /* of a directory; made by its first READDIR */
 	struct links *links;            /* of a query directory: what opendir found */
 	struct fuse_pollhandle *ph;     /* fs->poll_lock: who polls a control file */
 	struct vex_fs *fs;
+	struct fdref ref; /* where fd is not wanted yet */
 };
 
 static inline struct handle *handle_of(const struct fuse_file_info *fi)
@@ -346,6 +363,17 @@ static inline struct handle *handle_of(const struct fuse_file_info *fi)
 /* Takes the descriptor, also on failure. */
 vex_err handle_new(struct vex_fs *fs, struct inode *i, int fd,
 		   struct handle **out) VEX_CHECKED;
+/* The descriptor of an open file, opened now where it had not been wanted: one that reads
+ * by pass-through. Lives as long as the handle. -EBADF: it is no file of STORE. */
+vex_err handle_fd(struct vex_fs *fs, struct handle *h, int *fd) VEX_CHECKED;
+/* Whether close(2) of a writer has nothing to say, and need not ask us. made: it is the
+ * handle of a CREATE. */
+bool handle_quiet(struct vex_fs *fs, struct handle *h, bool made);
+/* Whether a handle of these flags can do without a descriptor. */
+bool handle_needs_no_fd(struct vex_fs *fs, struct inode *i, int flags,
+			const struct stat *st);
+/* The name it was last found by ends with .vec. */
+bool named_vec(struct vex_fs *fs, struct inode *i);
 /* Decides how the content of a handle just opened moves, and says so to the kernel with
  * the reply (e NULL: to OPEN, else to CREATE). st: as it is now. As wire_reply_open, what
  * the reply came to. */
@@ -406,6 +434,8 @@ void acting_content_end(fuse_req_t req, struct inode *i, struct acting *a);
 void inode_capless(struct inode *i);
 void inode_maybe_capable(struct inode *i);
 bool inode_is_capless(const struct inode *i);
+/* Milliseconds, never 0; they come round in 49 days. */
+uint32_t clock_ms(void);
 /* What was seen of an inode: keeps `sxid`. */
 void inode_seen(struct inode *i, const struct stat *st);
 /* How long attributes of it may be believed. */
@@ -542,8 +572,8 @@ vex_err virt_xattr_list(struct vex_fs *fs, struct inode *i,
 vex_err wire_start(struct vex_fs *fs) VEX_CHECKED;
 /* Between INIT and its reply: what is offered and we want. */
 void wire_decide(struct vex_fs *fs);
-/* An id by which the kernel reads and writes the file behind `fd` itself, with the
- * rights this thread has now. */
+/* An id by which the kernel reads and writes the file behind `fd` (O_PATH is enough since
+ * Linux 6.15, else -EBADF) itself, with the rights this thread has now. */
 vex_err wire_backing_open(struct vex_fs *fs, int fd, uint32_t *id) VEX_CHECKED;
 void wire_backing_close(struct vex_fs *fs, uint32_t id);
 /* fuse_reply_open, or with `e` fuse_reply_create; backing 0: plain. */

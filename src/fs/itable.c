@@ -426,7 +426,7 @@ static void io_add_locked(struct inode *i, bool rdwr, struct inode_io *io)
 	i->nio++;
 	if (rdwr)
 		atomic_fetch_add(&i->nrdwr, 1);
-	*io = (struct inode_io){ atomic_load(&i->backing), i->as_root };
+	*io = (struct inode_io){ atomic_load(&i->backing), i->io_uid };
 }
 
 bool inode_io_join(struct vex_fs *fs, struct inode *i, bool rdwr, struct inode_io *io)
@@ -443,17 +443,21 @@ void inode_io_begin(struct vex_fs *fs, struct inode *i, bool rdwr, struct inode_
 	SCOPED_LOCK(&shard_of_inode(fs, i)->lock);
 	if (!i->nio) {
 		atomic_store(&i->backing, io->id);
-		i->as_root = io->as_root;
+		i->io_uid = io->uid;
 	}
 	io_add_locked(i, rdwr, io);
 }
 
-uint32_t inode_io_end(struct vex_fs *fs, struct inode *i, bool rdwr)
+struct inode_io inode_io_end(struct vex_fs *fs, struct inode *i, bool rdwr)
 {
+	struct inode_io io = { 0 };
+
 	SCOPED_LOCK(&shard_of_inode(fs, i)->lock);
 	if (rdwr)
 		atomic_fetch_sub(&i->nrdwr, 1);
-	return --i->nio ? 0 : atomic_exchange(&i->backing, 0);
+	if (!--i->nio)
+		io = (struct inode_io){ atomic_exchange(&i->backing, 0), i->io_uid };
+	return io;
 }
 
 void inode_fh(const struct inode *i, struct vex_fh *fh)

@@ -11,6 +11,11 @@
  * it moves with every change, also behind the mount. Meanwhile the kernel itself drops
  * pages when it sees a new size or mtime (AUTO_INVAL_DATA).
  *
+ * FLUSH is a round trip of each close(2), asked for where it says something: *.vec files,
+ * files with attachments, events of all files, filesystems that tell errors then. Else
+ * RELEASE, which nobody waits for, does the same (`quiet`): an attachment set while the
+ * file is open and empty is fresh until then, and takes its stamp there.
+ *
  * `dirty` is set after content has changed and before the client is told, so whoever
  * flushes later finds it set.
  *
@@ -30,7 +35,8 @@ vex_err handle_new(struct vex_fs *fs, struct inode *i, int fd, struct handle **o
 		return -ENOMEM;
 	}
 	h->inode = i;
-	h->fd = fd;
+	h->ref = (struct fdref)FDREF_INIT;
+	atomic_init(&h->fd, fd);
 	inode_ref(i);
 	inode_opened(fs, i);
 	SCOPED_LOCK(&fs->handles_lock);
@@ -66,12 +72,12 @@ void handle_close(struct vex_fs *fs, struct handle *h)
 {
 	struct inode *i = h->inode;
 
-	/* Written after the last flush: through a mapping that outlived the descriptor.
-	 * Nobody is left to hear of an error; _info shows it. */
-	if (h->rdwr)
+	/* Written after the last flush, through a mapping that outlived the descriptor,
+	 * or without one. Nobody is left to hear of an error; _info shows it. */
+	if (h->rdwr || h->quiet)
 		handle_look(fs, h);
 	if (handle_written(fs, h))
-		vex_debug("a file written through a mapping was not attached");
+		vex_debug("a file written to was not attached");
 	handle_unlink(fs, h);
 	handle_io_end(fs, h);
 	if (h->session) {
@@ -80,9 +86,8 @@ void handle_close(struct vex_fs *fs, struct handle *h)
 	}
 	if (h->fd >= 0)
 		close(h->fd);
-	if (h->dir)
-		pthread_mutex_destroy(&h->dir->lock);
-	free(h->dir);
+	fd_put(&h->ref);
+	dirbuf_free(h->dir);
 	links_put(h->links);
 	free(h);
 	uint64_t node = atomic_load(&i->node);
@@ -132,28 +137,60 @@ static vex_err open_backing(struct vex_fs *fs, struct inode *i, int pathfd, int 
 	return *out < 0 ? -errno : 0;
 }
 
-/* st: as it is when open. */
-static vex_err open_as(fuse_req_t req, struct inode *i, int flags, struct stat *st,
-		       int *out)
+vex_err handle_fd(struct vex_fs *fs, struct handle *h, int *out)
 {
-	struct vex_fs *fs = fs_of(req);
-	AUTO_FD struct fdref ref = FDREF_INIT;
+	int none = -1, fd = atomic_load(&h->fd);
 
-	vex_err err = fd_get(fs, i, &ref);
+	if (fd < 0 && h->ref.fd < 0)
+		return -EBADF;
+	if (fd < 0) {
+		vex_err err = open_backing(fs, h->inode, h->ref.fd, O_RDONLY, &fd);
+		if (err)
+			return err;
+		if (!atomic_compare_exchange_strong(&h->fd, &none, fd)) {
+			close(fd);
+			fd = none;
+		}
+	}
+	*out = fd;
+	return 0;
+}
+
+/* st: as it is when open; ref: its O_PATH descriptor. *out stays -1 where none is wanted.
+ */
+static vex_err open_as(struct vex_fs *fs, struct inode *i, int flags, struct stat *st,
+		       struct fdref *ref, int *out)
+{
+	vex_err err = fd_get(fs, i, ref);
+
 	if (err)
 		return err;
-	if (fstatat(ref.fd, "", st, AT_EMPTY_PATH))
+	if (fstatat(ref->fd, "", st, AT_EMPTY_PATH))
 		return -errno;
 	inode_seen(i, st);
 	/* Removed behind the mount, and only our descriptor kept it: its name, if the
 	 * kernel still believes in it, is another file's now. It will look again. */
 	if (!st->st_nlink && inode_unused(fs, i))
 		return -ESTALE;
-	return open_backing(fs, i, ref.fd, flags, out);
+	if (handle_needs_no_fd(fs, i, flags, st))
+		return 0;
+	return open_backing(fs, i, ref->fd, flags, out);
+}
+
+bool handle_quiet(struct vex_fs *fs, struct handle *h, bool made)
+{
+	AUTO_OBJ struct objref o = OBJREF_INIT;
+
+	if (fs->close_tells || vex_engine_wants_all(fs->engine) ||
+	    named_vec(fs, h->inode))
+		return false;
+	return made || !may_have_attachments(h->inode) ||
+	       (!obj_get(fs, h->inode, h->fd, &o) && !vex_engine_has(fs->engine, &o.obj));
 }
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	AUTO_FD struct fdref ref = FDREF_INIT;
 	struct vex_fs *fs = fs_of(req);
 	struct inode *i = inode_of(req, ino);
 	struct handle *h = NULL;
@@ -164,15 +201,21 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		ctl_open(req, i, fi);
 		return;
 	}
-	vex_err err = open_as(req, i, fi->flags, &st, &fd);
+	vex_err err = open_as(fs, i, fi->flags, &st, &ref, &fd);
 	if (!err)
 		err = handle_new(fs, i, fd, &h);
 	if (err) {
 		reply_err(req, err);
 		return;
 	}
+	if (fd < 0) {
+		h->ref = ref;
+		ref = (struct fdref)FDREF_INIT;
+	}
 	/* What cannot write has nothing to say at close. */
-	fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY;
+	bool reads = (fi->flags & O_ACCMODE) == O_RDONLY;
+	h->quiet = !reads && handle_quiet(fs, h, false);
+	fi->noflush = reads || h->quiet;
 	fi->fh = (uintptr_t)h;
 	if (handle_reply(req, h, NULL, fi, &st))
 		handle_close(fs, h);
@@ -217,18 +260,18 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 {
 	struct vex_fs *fs = fs_of(req);
 	struct inode *i = inode_of(req, ino);
-	struct handle *h = handle_of(fi);
 	AUTO_OBJ struct objref o = OBJREF_INIT;
-	vex_err err = 0;
+	int fd;
 
-	if (h->fd < 0) {
+	vex_err err = handle_fd(fs, handle_of(fi), &fd);
+	if (err) {
 		reply_err(req, -EINVAL);
 		return;
 	}
-	if (datasync ? fdatasync(h->fd) : fsync(h->fd))
+	if (datasync ? fdatasync(fd) : fsync(fd))
 		err = -errno;
 	if (!err && may_have_attachments(i)) {
-		err = obj_get(fs, i, h->fd, &o);
+		err = obj_get(fs, i, fd, &o);
 		if (!err)
 			err = vex_engine_fsync(fs->engine, &o.obj);
 	}

@@ -16,13 +16,19 @@
  * keeping CAP_FSETID. A writer of the other sort (root or not) gets the id as well, since
  * the kernel wants that, but with direct I/O, which comes to us.
  *
+ * Most files are opened again and again: an id is made of the O_PATH descriptor that we
+ * have of the inode, where the kernel takes one, and is kept beside it (fdcache.c). So
+ * opening one to read takes no system call but a look at it: a descriptor of the handle's
+ * own is opened when something asks for it (handle_fd). Whoever writes has one from the
+ * start: opening it has an errno to tell (ETXTBSY, EROFS).
+ *
  * What is written past us still has to be noticed: a flush compares size and mtime with
  * those the last one saw. Whether attachments are stale is found by looking at the file,
  * whoever wrote it.
  */
 #include "fs_i.h"
 
-static bool named_vec(struct vex_fs *fs, struct inode *i)
+bool named_vec(struct vex_fs *fs, struct inode *i)
 {
 	char name[NAME_MAX + 1];
 	struct inode *parent;
@@ -34,19 +40,51 @@ static bool named_vec(struct vex_fs *fs, struct inode *i)
 	return len > 4 && !strcmp(name + len - 4, ".vec");
 }
 
-/* A fresh id, where this file may be passed through. */
+static bool may_pass(struct vex_fs *fs, struct inode *i, const struct stat *st)
+{
+	return fs->passthrough && S_ISREG(st->st_mode) &&
+	       !(st->st_mode & (S_ISUID | S_ISGID)) && !named_vec(fs, i);
+}
+
+bool handle_needs_no_fd(struct vex_fs *fs, struct inode *i, int flags,
+			const struct stat *st)
+{
+	return (flags & (O_ACCMODE | O_TRUNC | O_DIRECT)) == O_RDONLY &&
+	       !atomic_load(&fs->no_path_ids) && may_pass(fs, i, st);
+}
+
+/* With the rights of this thread. */
+static vex_err id_make(struct vex_fs *fs, struct handle *h, uint32_t *id)
+{
+	AUTO_FD struct fdref ref = FDREF_INIT;
+	int fd;
+
+	vex_err err = fd_get(fs, h->inode, &ref);
+	if (!err && !atomic_load(&fs->no_path_ids)) {
+		err = wire_backing_open(fs, ref.fd, id);
+		if (err != -EBADF)
+			return err;
+		atomic_store(&fs->no_path_ids, true);
+	}
+	err = handle_fd(fs, h, &fd);
+	return err ? err : wire_backing_open(fs, fd, id);
+}
+
+/* An id, where this file may be passed through: the one kept, or a fresh one. */
 static struct inode_io io_new(fuse_req_t req, struct handle *h, const struct stat *st)
 {
 	struct vex_fs *fs = fs_of(req);
-	struct inode_io io = { .as_root = !fuse_req_ctx(req)->uid };
+	struct inode_io io = { .uid = fuse_req_ctx(req)->uid };
 	AUTO_ACTING struct acting as = { 0 };
 
-	if (!fs->passthrough || st->st_mode & (S_ISUID | S_ISGID) ||
-	    named_vec(fs, h->inode))
+	if (!may_pass(fs, h->inode, st))
 		return io;
-	vex_err err = io.as_root ? 0 : acting_begin(req, ACT_CHANGE, &as);
+	io.id = fd_take_backing(fs, h->inode, io.uid);
+	if (io.id)
+		return io;
+	vex_err err = io.uid ? acting_begin(req, ACT_CHANGE, &as) : 0;
 	if (!err)
-		err = wire_backing_open(fs, h->fd, &io.id);
+		err = id_make(fs, h, &io.id);
 	if (err)
 		vex_debug("a file is not passed through: %s", strerror(-err));
 	return io;
@@ -88,17 +126,23 @@ int handle_reply(fuse_req_t req, struct handle *h, struct fuse_entry_param *e,
 	struct inode *i = h->inode;
 	bool root = !fuse_req_ctx(req)->uid;
 	bool writer = (fi->flags & O_ACCMODE) != O_RDONLY;
+	int fd;
 
 	if (!S_ISREG(i->type))
 		return wire_reply_open(req, e, fi, 0);
 	h->rdwr = (fi->flags & O_ACCMODE) == O_RDWR;
 	struct inode_io io = io_of(req, h, st);
+	vex_err err = io.id ? 0 : handle_fd(fs, h, &fd);
+	if (err) {
+		reply_err(req, err);
+		return err;
+	}
 	h->through = io.id && writer;
 	if (io.id && h->rdwr)
 		atomic_store(&i->mapped, true);
 	atomic_store(&h->size, st->st_size);
 	atomic_store(&h->mtime_ns, ns_of(&st->st_mtim));
-	fi->direct_io = h->through && io.as_root != root;
+	fi->direct_io = h->through && !io.uid != root;
 	fi->keep_cache = pages_still_good(i, st, io.id != 0) && !e;
 	if (e)
 		e->attr_timeout = inode_attr_keep(i);
@@ -112,7 +156,7 @@ void handle_look(struct vex_fs *fs, struct handle *h)
 {
 	struct stat st;
 
-	if (!h->through || fstat(h->fd, &st))
+	if (!h->through || h->fd < 0 || fstat(h->fd, &st))
 		return;
 	bool moved = atomic_exchange(&h->size, st.st_size) != st.st_size;
 	moved |= atomic_exchange(&h->mtime_ns, ns_of(&st.st_mtim)) != ns_of(&st.st_mtim);
@@ -142,8 +186,14 @@ void through_settle(struct vex_fs *fs, struct inode *i)
 
 void handle_io_end(struct vex_fs *fs, struct handle *h)
 {
-	uint32_t id = h->io ? inode_io_end(fs, h->inode, h->rdwr) : 0;
+	struct inode_io io = { 0 };
 
-	if (id && fs->session)
-		wire_backing_close(fs, id);
+	if (h->io)
+		io = inode_io_end(fs, h->inode, h->rdwr);
+	if (!io.id || !fs->session)
+		return;
+	/* One of a descriptor that can write would keep the file from being executed. */
+	if (atomic_load(&fs->no_path_ids) ||
+	    !fd_keep_backing(fs, h->inode, io.id, io.uid))
+		wire_backing_close(fs, io.id);
 }
