@@ -248,6 +248,13 @@ void vex_engine_times_set(struct vex_engine *e, const struct vex_obj *o,
 vex_err vex_engine_fsync(struct vex_engine *e, const struct vex_obj *o) VEX_CHECKED;
 vex_err vex_engine_sync(struct vex_engine *e) VEX_CHECKED;
 
+/* `fn` is asked, before an attachment takes its stamp, to have what was stored through
+ * mappings of that file written back; true where it did. Set before the first call. */
+void vex_engine_on_stamp(struct vex_engine *e,
+			 bool (*fn)(void *arg, const struct stat *st,
+				    const struct vex_fh *fh),
+			 void *arg);
+
 /* Attributes of a file were changed through the mount: its mode, owner, times, size,
  * ACL or other xattrs. After the system call, before it is answered. */
 void vex_engine_attrs_changed(struct vex_engine *e, const struct vex_obj *o);

@@ -362,6 +362,7 @@ static vex_err written_deep(void *arg)
 		note_at(c->e, VEX_NOTE_WRITE, 0, c->o->dirfd, c->o->name);
 	if (err || !node)
 		return err;
+	stamp_wait(c->e, c->o->fd, &st);
 	if (st.st_size)
 		err = stamps_move(c->e, node, (struct vex_stamp){ .open = true },
 				  stamp_of(&st), &l);
@@ -408,6 +409,8 @@ static vex_err times_deep(void *arg)
 
 	if (err)
 		return err;
+	stamp_wait(c->e, -1,
+		   &(struct stat){ .st_mode = S_IFREG, .st_mtim = c->after->st_mtim });
 	AUTO_NODE_LOCK pthread_mutex_t *lock = node_lock(c->e, &fh, st.st_ino);
 	was.open = now.open = false;
 	err = node_identify(c->e, c->o, &node);

@@ -180,6 +180,7 @@ static vex_err open_in(struct vex_engine *e, const struct vex_engine_opts *o,
 	if (!err) {
 		vex_store_watch(e->store, node_touched, engine_changed, e);
 		err = probe_hidden(e);
+		stamp_probe(e);
 	}
 	if (!err)
 		err = attrs_new(e, &e->attrs);

@@ -55,6 +55,10 @@ struct vex_engine {
 	struct dircache *dircache;
 	struct knowledge *known;
 	struct answers *answers;
+	/* stamp.c */
+	bool coarse; /* times advance by the tick */
+	bool (*on_stamp)(void *arg, const struct stat *st, const struct vex_fh *fh);
+	void *on_stamp_arg;
 	struct vecerrs *vecerrs;
 	struct nodeset *dirset;
 	/* Renames and links between their begin and end, whose candidate names must not
@@ -266,13 +270,21 @@ vex_err resolve(struct vex_engine *e, const struct vex_cred *c, const char *path
 		int want, struct resolved *out) VEX_CHECKED;
 void resolved_obj(const struct resolved *r, struct vex_obj *o);
 
-/* ---- put.c --------------------------------------------------------------------------
+/* ---- stamp.c --------------------------------------------------------------------------
  */
 
 /* The stamp of a file as it is now. */
 struct vex_stamp stamp_of(const struct stat *st);
 /* Whether attachments with this stamp are stale for a file with this stat. */
 bool stamp_stale(const struct vex_stamp *s, const struct stat *st);
+/* Whether times of STORE's filesystem tell any two changes apart. */
+void stamp_probe(struct vex_engine *e);
+/* Where they do not: waits until a change after this could not leave the file (fd, or -1)
+ * with the time of `st`, which is taken anew. */
+void stamp_wait(const struct vex_engine *e, int fd, struct stat *st);
+/* The same before an attachment: what was stored through mappings first. May block. */
+void stamp_ready(const struct vex_engine *e, int fd, const struct vex_fh *fh,
+		 struct stat *st);
 
 /* ---- content.c -----------------------------------------------------------------------
  */

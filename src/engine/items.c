@@ -71,6 +71,8 @@ static vex_err file_keep(struct batch *b, size_t i, struct resolved *r)
 	f = file_at(b, i);
 	if (f->r.fd >= 0)
 		return 0;
+	if (item_is_put(b, i))
+		stamp_ready(b->e, r->fd, &f->fh, &r->st);
 	resolved_free(&f->r);
 	f->r = *r;
 	*r = (struct resolved)RESOLVED_INIT;

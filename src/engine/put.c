@@ -19,25 +19,6 @@
 #include "attach_i.h"
 #include "names_i.h"
 
-struct vex_stamp stamp_of(const struct stat *st)
-{
-	return (struct vex_stamp){
-		.size = st->st_size,
-		.mtime_ns = st->st_mtim.tv_sec * 1000000000ll + st->st_mtim.tv_nsec,
-		.open = S_ISREG(st->st_mode) && !st->st_size,
-	};
-}
-
-bool stamp_stale(const struct vex_stamp *s, const struct stat *st)
-{
-	struct vex_stamp now = stamp_of(st);
-
-	/* What lies in a directory is not its content; an open stamp waits for some. */
-	if (S_ISDIR(st->st_mode) || s->open)
-		return false;
-	return s->size != now.size || s->mtime_ns != now.mtime_ns;
-}
-
 vex_err attach_kind_ok(const struct stat *st)
 {
 	return S_ISREG(st->st_mode) || S_ISDIR(st->st_mode) ? 0 : -EPERM;
@@ -191,6 +172,7 @@ static vex_err put_file(struct put *p)
 		err = attach_kind_ok(&st);
 	if (err)
 		return err;
+	stamp_ready(p->e, o.fd, &o.fh, &st);
 	AUTO_NODE_LOCK pthread_mutex_t *lock = node_lock(p->e, &o.fh, st.st_ino);
 	p->o = &o;
 	p->stamp = stamp_of(&st);
@@ -280,6 +262,7 @@ static vex_err set_quick(struct set_call *c)
 		err = attach_kind_ok(&st);
 	if (err)
 		return err;
+	stamp_ready(c->e, o.fd, &o.fh, &st);
 	AUTO_NODE_LOCK pthread_mutex_t *lock = node_lock(c->e, &o.fh, st.st_ino);
 	if (!(c->flags & XATTR_REPLACE) && !names_room_quick(c->e, &o, node, &c->a))
 		return -EAGAIN;

@@ -192,6 +192,7 @@ vex_err vex_fs_new(const struct vex_fs_opts *o, struct vex_fs **out)
 	fs->single_threaded = o->single_threaded;
 	fs->started = time(NULL);
 	fs->stop_fd = eventfd(0, EFD_CLOEXEC);
+	vex_engine_on_stamp(fs->engine, through_settle, fs);
 	pthread_mutex_init(&fs->devs_lock, NULL);
 	pthread_mutex_init(&fs->handles_lock, NULL);
 	pthread_mutex_init(&fs->poll_lock, NULL);
@@ -227,6 +228,7 @@ void vex_fs_free(struct vex_fs *f)
 {
 	if (!f)
 		return;
+	vex_engine_on_stamp(f->engine, NULL, NULL);
 	handles_close_all(f);
 	itable_destroy(f);
 	ctl_destroy(f);

@@ -379,9 +379,9 @@ bool named_vec(struct vex_fs *fs, struct inode *i);
  * the reply came to. */
 int handle_reply(fuse_req_t req, struct handle *h, struct fuse_entry_param *e,
 		 struct fuse_file_info *fi, const struct stat *st);
-/* Before a stamp of the content is taken: pages of a mapping that are dirty already
- * would take more stores without moving the time. */
-void through_settle(struct vex_fs *fs, struct inode *i);
+/* vex_engine_on_stamp, arg: fs. Pages of a mapping that are dirty already would take more
+ * stores without moving the time. */
+bool through_settle(void *arg, const struct stat *st, const struct vex_fh *fh);
 /* Sets `dirty` if the kernel has written by itself since the last look. */
 void handle_look(struct vex_fs *fs, struct handle *h);
 /* Its part in the pass-through ends. */

@@ -169,11 +169,11 @@ void handle_look(struct vex_fs *fs, struct handle *h)
 
 /* Written back, pages are write-protected: the next store faults, and moves the time.
  * Mappings outlive handles, so once mapped is mapped. */
-void through_settle(struct vex_fs *fs, struct inode *i)
+static void settle(struct vex_fs *fs, struct inode *i)
 {
 	AUTO_FD struct fdref ref = FDREF_INIT;
 
-	if (!atomic_load(&i->mapped) || fd_get(fs, i, &ref))
+	if (fd_get(fs, i, &ref))
 		return;
 	AUTO_CLOSE int fd =
 	    vex_openat(AT_FDCWD, vex_procfd(ref.fd).path, O_RDONLY | O_NOCTTY, 0);
@@ -182,6 +182,19 @@ void through_settle(struct vex_fs *fs, struct inode *i)
 			    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
 				SYNC_FILE_RANGE_WAIT_AFTER))
 		vex_debug("mapped pages were not written: %s", strerror(errno));
+}
+
+bool through_settle(void *arg, const struct stat *st, const struct vex_fh *fh)
+{
+	struct vex_fs *fs = arg;
+	struct inode *i = inode_find(fs, st, fh);
+	bool mapped = i && atomic_load(&i->mapped);
+
+	if (mapped)
+		settle(fs, i);
+	if (i)
+		inode_unref(fs, i, 1);
+	return mapped;
 }
 
 void handle_io_end(struct vex_fs *fs, struct handle *h)

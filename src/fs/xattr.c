@@ -83,7 +83,6 @@ static vex_err set_ours(fuse_req_t req, struct inode *i, const char *attr,
 	vex_err err = obj_get(fs, i, -1, &o);
 	if (err)
 		return err;
-	through_settle(fs, i);
 	err = vex_engine_xattr_set(fs->engine, &o.obj, attr, value, size, flags);
 	audit(req, &o, "attach", attr, err);
 	return err;
