@@ -280,9 +280,23 @@ static vex_err bring_up(struct vex_store *s, struct sql *q)
 	return upgrade_catalog(q, (int)version);
 }
 
+/* After a power loss a log ends somewhere; after a kill it is whole. */
+static vex_err look_at_wal(struct vex_store *s)
+{
+	char text[160];
+	vex_err err = s->rebooted ? 0 : wal_look(s->dirfd, text, sizeof(text));
+
+	if (!err && !s->rebooted && *text)
+		damage_log(s, "%s", text);
+	return err;
+}
+
 vex_err catalog_open(struct vex_store *s, struct sql *q, struct vex_problem *problem)
 {
 	vex_err err = create_file(s);
+
+	if (!err)
+		err = look_at_wal(s);
 
 	if (err) {
 		problem_set(problem, "%.180s/" FMT_DIR "/" FMT_CATALOG ": %s", s->path,

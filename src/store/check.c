@@ -332,6 +332,17 @@ static vex_err check_all(struct vex_check *c, struct vex_check_counts *counts)
 	return err ? err : bad ? -EUCLEAN : 0;
 }
 
+static vex_err check_wal(struct vex_check *c)
+{
+	struct vex_finding f = { .fix = VEX_FIX_OPEN };
+	char text[160] = "";
+	vex_err err = 0;
+
+	if (c->wal && !c->s->rebooted)
+		err = wal_look(c->s->dirfd, text, sizeof(text));
+	return err || !*text ? err : check_say(c, &f, FMT_DIR "/%s", text);
+}
+
 vex_err vex_check_run(struct vex_check *c, vex_finding_fn fn, void *arg,
 		      struct vex_check_counts *counts)
 {
@@ -342,7 +353,9 @@ vex_err vex_check_run(struct vex_check *c, vex_finding_fn fn, void *arg,
 	*counts = (struct vex_check_counts){ .spaces = 0 };
 	c->fn = fn;
 	c->arg = arg;
-	err = check_all(c, counts);
+	err = check_wal(c);
+	if (!err)
+		err = check_all(c, counts);
 	if (err != -EUCLEAN && err != -EIO)
 		return err;
 	why = strdup(sqlite3_errmsg(c->q.db));

@@ -194,11 +194,21 @@ void lock_state(struct vex_store *s, const char *state)
 		vex_warn("%s/" FMT_DIR "/" FMT_LOCK ": cannot be written", s->path);
 }
 
-vex_err lock_take(struct vex_store *s, uint32_t wait_ms, const char *mountpoint,
-		  struct vex_problem *problem)
+/* Whether the machine was started anew since the holder that left this. */
+static void tell_rebooted(struct vex_store *s)
 {
 	struct holder h;
 	char boot[64];
+
+	read_holder(s->lockfd, &h);
+	boot_id(boot);
+	s->rebooted = !*boot || strcmp(boot, h.boot) != 0;
+	holder_free(&h);
+}
+
+vex_err lock_take(struct vex_store *s, uint32_t wait_ms, const char *mountpoint,
+		  struct vex_problem *problem)
+{
 	vex_err err;
 
 	s->lockfd =
@@ -212,10 +222,7 @@ vex_err lock_take(struct vex_store *s, uint32_t wait_ms, const char *mountpoint,
 	}
 	s->mine = true;
 	problem_set(problem, "%s", "");
-	read_holder(s->lockfd, &h);
-	boot_id(boot);
-	s->rebooted = !*boot || strcmp(boot, h.boot) != 0;
-	holder_free(&h);
+	tell_rebooted(s);
 	if (mountpoint) {
 		s->mountpoint = escape(mountpoint);
 		if (!s->mountpoint)
@@ -229,6 +236,7 @@ vex_err lock_look(struct vex_store *s, struct vex_problem *problem)
 {
 	vex_err err;
 
+	s->rebooted = true; /* as far as can be told */
 	s->lockfd = openat(s->dirfd, FMT_LOCK, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	if (s->lockfd < 0 && (errno == ENOENT || errno == EROFS)) {
 		/* Never served, the file was removed, or it cannot be locked on a
@@ -240,6 +248,8 @@ vex_err lock_look(struct vex_store *s, struct vex_problem *problem)
 		return err;
 	}
 	err = s->lockfd < 0 ? -errno : wait_lock(s, CHECK_WAIT_MS, problem);
+	if (!err)
+		tell_rebooted(s);
 	if (err && err != -EBUSY)
 		problem_set(problem, "%.180s/" FMT_DIR "/" FMT_LOCK ": %s", s->path,
 			    strerror(-err));

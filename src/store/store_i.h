@@ -562,6 +562,11 @@ void backup_sweep(struct vex_store *s);
  * device, takes the catalog back to that sync. The connection is reopened then. */
 vex_err tail_check(struct vex_store *s, struct sql *q) VEX_CHECKED;
 
+/* ---- wal.c: the WAL that a daemon left ----------------------------------- */
+
+/* A sentence that begins with the file's name where frames of it are damaged, else "". */
+vex_err wal_look(int dirfd, char *out, size_t size) VEX_CHECKED;
+
 /* ---- fault.c: mapped pages that cannot be read --------------------------- */
 
 /* Maps, so that a page that cannot be read later reads as zeros (and fails its

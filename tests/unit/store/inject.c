@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "inject.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 _Atomic int inject_sync_at, inject_sync_errno;
 _Atomic int inject_write_at, inject_write_errno, inject_writes_forever;
+_Atomic int inject_open_at, inject_open_errno, inject_map_at, inject_map_errno;
 const char *_Atomic inject_full_while;
 _Atomic int count_syncs, count_writes, count_syncfs;
 _Atomic int inject_syncfs_errno;
@@ -74,6 +78,45 @@ ssize_t pwrite64(int fd, const void *buf, size_t len, off_t off)
 		return -1;
 	}
 	return syscall(SYS_pwrite64, fd, buf, len, off);
+}
+
+/* open(2) by the names of store and SQLite; both give a mode always, or none is read. */
+static int open_call(int at, const char *path, int flags, int mode)
+{
+	if (due(&inject_open_at)) {
+		errno = inject_open_errno;
+		return -1;
+	}
+	return (int)syscall(SYS_openat, at, path, flags, mode);
+}
+
+#define MODE(last)                                                                       \
+	({                                                                               \
+		va_list ap;                                                              \
+		va_start(ap, last);                                                      \
+		int mode = last & (O_CREAT | O_TMPFILE) ? va_arg(ap, int) : 0;           \
+		va_end(ap);                                                              \
+		mode;                                                                    \
+	})
+
+int openat64(int at, const char *path, int flags, ...)
+{
+	return open_call(at, path, flags, MODE(flags));
+}
+
+int open64(const char *path, int flags, ...)
+{
+	return open_call(AT_FDCWD, path, flags, MODE(flags));
+}
+
+/* Of files: what stacks and the heap map is none of ours. */
+void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t off)
+{
+	if (fd >= 0 && due(&inject_map_at)) {
+		errno = inject_map_errno;
+		return MAP_FAILED;
+	}
+	return (void *)syscall(SYS_mmap, addr, len, prot, flags, fd, off);
 }
 
 #if INJECT_ALLOC

@@ -11,6 +11,8 @@
 /* Fail the n-th call from now on (1: the next) with this errno, once; 0: none. */
 extern _Atomic int inject_sync_at, inject_sync_errno;
 extern _Atomic int inject_write_at, inject_write_errno;
+extern _Atomic int inject_open_at, inject_open_errno;
+extern _Atomic int inject_map_at, inject_map_errno;
 extern _Atomic int inject_writes_forever; /* and all after it */
 /* The disk is full while this file exists. */
 extern const char *_Atomic inject_full_while;

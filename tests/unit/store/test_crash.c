@@ -101,6 +101,132 @@ Test(crash, killed_again_and_again)
 	}
 }
 
+/* ---- a WAL that was hurt -------------------------------------------------- */
+
+#define LISTS 30u
+
+/* A child that dies with all in the WAL. */
+static void leave_a_wal(struct acked *acked)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		f.opts.sync_interval_ms = 3600 * 1000;
+		write_forever(acked, LISTS);
+	}
+	cr_assert_eq(waitpid(pid, &status, 0), pid);
+	cr_assert(WIFEXITED(status) && !WEXITSTATUS(status));
+}
+
+static void copy_store(const char *from, const char *to)
+{
+	char text[300];
+
+	snprintf(text, sizeof(text), "cd %s && rm -rf %s && cp -a %s %s", f.dir, to, from,
+		 to);
+	cr_assert_eq(system(text), 0);
+}
+
+/* How many lists are there, whole; none after the first that is not, and each value
+ * right.
+ */
+static uint64_t whole_lists(struct acked *acked)
+{
+	struct vex_space *a, *b;
+	uint64_t n = 0;
+
+	if (vex_space_find(f.s, "a", &a))
+		return 0;
+	if (vex_space_find(f.s, "b", &b)) {
+		vex_space_unref(a);
+		return 0;
+	}
+	for (uint64_t i = 0; i < LISTS; i++) {
+		vex_err x = holds(&f, a, acked->node[i], "", i, 2);
+		vex_err y = holds(&f, b, acked->node[i], "k", i, 1);
+
+		cr_expect_eq(x, y, "part of list %lu", i);
+		cr_expect(!x || x == -ENODATA, "list %lu: %d", i, x);
+		cr_expect(x || n == i, "a hole before %lu", i);
+		n += !x;
+	}
+	vex_space_unref(a);
+	vex_space_unref(b);
+	return n;
+}
+
+static vex_err tell(void *arg, const struct vex_finding *x)
+{
+	*(bool *)arg |= strstr(x->text, ".vexfs/catalog.db-wal: ") != NULL;
+	return 0;
+}
+
+static bool fsck_tells(void)
+{
+	struct vex_check_counts n;
+	struct vex_problem p;
+	struct vex_check *c;
+	bool told = false;
+
+	if (vex_check_open(f.rootfd, &c, &p))
+		return strstr(p.text, "catalog.db") != NULL;
+	(void)!vex_check_run(c, tell, &told, &n);
+	vex_check_close(c);
+	return told;
+}
+
+/* Any byte of it: what comes before is there, right, and what is lost is told of. */
+Test(crash, any_byte_of_the_wal)
+{
+	struct acked *acked = shared_memory();
+	uint64_t seed = seed_from_env();
+	long size;
+
+	leave_a_wal(acked);
+	size = file_size(&f, "catalog.db-wal");
+	copy_store(".vexfs", "whole");
+	for (int round = 0; round < 40; round++) {
+		long at = round < 8 ? round * 4 : (long)(rnd(&seed) % (uint64_t)size);
+		uint64_t n;
+
+		copy_store("whole", ".vexfs");
+		flip(&f, "catalog.db-wal", at);
+		cr_expect(fsck_tells() || at >= size - 3 * (4096 + 24), "byte %ld", at);
+		if (fix_try(&f)) {
+			cr_expect(strstr(f.problem.text, "catalog.db"), "%s",
+				  f.problem.text);
+			continue;
+		}
+		n = whole_lists(acked);
+		cr_expect(n == LISTS || strstr(f.problem.text, "catalog.db-wal: ") ||
+			      at >= size - 3 * (4096 + 24),
+			  "byte %ld of %ld, %lu left: \"%s\"", at, size, (unsigned long)n,
+			  f.problem.text);
+		fix_close(&f);
+	}
+}
+
+/* What a kill leaves at its end is no damage. */
+Test(crash, an_end_of_the_wal_in_part)
+{
+	struct acked *acked = shared_memory();
+	long size;
+
+	leave_a_wal(acked);
+	size = file_size(&f, "catalog.db-wal");
+	copy_store(".vexfs", "whole");
+	for (long less = 1; less < 9000; less += 1499) {
+		copy_store("whole", ".vexfs");
+		cut(&f, "catalog.db-wal", size - less);
+		cr_expect_not(fsck_tells());
+		fix_open(&f);
+		cr_expect_str_eq(f.problem.text, "");
+		cr_expect_geq(whole_lists(acked), LISTS - 2);
+		fix_close(&f);
+	}
+}
+
 /* ---- power loss ---------------------------------------------------------- */
 
 /* A child syncs after `synced` lists, goes on to `n`, and dies. */

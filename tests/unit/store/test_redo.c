@@ -299,6 +299,7 @@ Test(redo, what_is_too_much_is_flushed)
 	/* Some 2,000 such rows fill the table; the WAL's checkpoints flush as well. */
 	cr_expect_geq(larger, 1);
 	cr_expect_leq(larger, 60, "%d of 3000 syncs", larger);
+	vex_space_unref(sp);
 	fix_close(&f);
 	fix_open(&f);
 	cr_expect_eq(holds(&f, sp = get_space(&f, "a"), node, "x", 2999, 1), 0);
