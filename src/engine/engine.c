@@ -10,6 +10,7 @@
  */
 #include "graph_i.h"
 #include "known_i.h"
+#include "vigil_i.h"
 
 /* Below, files are looked at as quickly one by one. */
 #define ATTRS_ROWS_MIN 4096u
@@ -97,6 +98,8 @@ static vex_err make_parts(struct vex_engine *e, const struct vex_engine_opts *o)
 		err = dircache_new(&e->dircache);
 	if (!err)
 		err = knowledge_new(&e->known);
+	if (!err)
+		err = vigil_new(e->rootfd, &e->vigil);
 	if (!err)
 		err = vecerrs_new(&e->vecerrs);
 	if (!err)
@@ -248,6 +251,7 @@ void vex_engine_close(struct vex_engine *e)
 	dircache_free(e->dircache);
 	knowledge_free(e->known);
 	answers_free(e->answers);
+	vigil_free(e->vigil);
 	if (e->vecerrs)
 		vecerrs_free(e->vecerrs);
 	nodeset_free(e->dirset);

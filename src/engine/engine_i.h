@@ -23,6 +23,7 @@
 
 struct graphs;    /* graphs.c: the indexes */
 struct knowledge; /* known.c: what is remembered of hits */
+struct vigil;     /* vigil.c: files watched; NULL: none can be */
 struct dircache;  /* dircache.c: LRU of open directories by node */
 struct answers;   /* answers.c: of earlier searches */
 struct vecerrs;   /* content.c: last .vec error by node/handle, bounded */
@@ -59,6 +60,7 @@ struct vex_engine {
 	bool coarse; /* times advance by the tick */
 	bool (*on_stamp)(void *arg, const struct stat *st, const struct vex_fh *fh);
 	void *on_stamp_arg;
+	struct vigil *vigil;
 	struct vecerrs *vecerrs;
 	struct nodeset *dirset;
 	/* Renames and links between their begin and end, whose candidate names must not

@@ -160,7 +160,7 @@ static vex_err find_known(struct builder *b, struct file_at *f)
 
 	if (s->eager || ((s->under || s->where) && !s->only && !s->cached))
 		return -EAGAIN;
-	err = seat_find(s, b->attach.lsn, &b->known, text, &f->st);
+	err = seat_find(s, &b->attach, &b->known, text, &f->st);
 	if (err)
 		return text_error(err);
 	f->path_len = (uint32_t)(text->len - f->path - 1);
@@ -396,6 +396,7 @@ static void expect(struct builder *b)
 	for (size_t i = 0; i < n; i++) {
 		vex_view_slot(&s->view, b->hits[i].slot, &vs);
 		known_expect(s->e->known, vs.lsn);
+		vigil_expect(s->e->vigil, vs.node);
 	}
 	for (size_t i = 0; i < n; i++) {
 		vex_view_slot(&s->view, b->hits[i].slot, &vs);
@@ -521,6 +522,8 @@ vex_err hits_build(struct search *s)
 
 	if (err)
 		return err;
+	vigil_look(s->e->vigil);
+	s->now = vex_now_mono();
 	if (s->r)
 		err = build_deep(b);
 	else

@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include "known_i.h"
+#include "vigil_i.h"
 
 struct search {
 	struct vex_engine *e;
@@ -42,6 +43,7 @@ struct search {
 
 	struct vex_bound bound; /* of the query; where it is met, the answer is partial */
 	uint64_t build_until;   /* 0: any time: building it is to end by then */
+	uint64_t now;           /* of the last vigil_look */
 
 	/* A pass: */
 	struct vex_view view;
@@ -92,10 +94,10 @@ int verdict_row(struct search *s, uint64_t slot, const struct vex_slot *vs,
 /* [deep] The attachment a slot of the view belongs to: 1; 0: gone or damaged. */
 int verdict_slot(struct search *s, uint64_t slot, struct vex_attach *a);
 
-/* seat.c: where the file of the attachment of that number is now: its path, with a NUL,
- * appended to out. -EAGAIN: not as it is known. */
-vex_err seat_find(struct search *s, uint64_t lsn, struct known *k, struct vex_buf *out,
-		  struct stat *st) VEX_CHECKED;
+/* seat.c: where the file of the attachment is now: its path, with a NUL, appended to
+ * out. -EAGAIN: not as it is known. */
+vex_err seat_find(struct search *s, const struct vex_attach *a, struct known *k,
+		  struct vex_buf *out, struct stat *st) VEX_CHECKED;
 /* Whether the caller may read it: 1, 0; -EAGAIN: cannot be told here. Not for searches
  * below a directory. */
 int seat_may(struct search *s, const struct known *k, const char *path,

@@ -5,6 +5,8 @@
  * backing filesystem each time, by few system calls, so it needs no deep stack. Whatever
  * is not as it was (-EAGAIN) is looked up properly.
  *
+ * A file that is watched is not asked at all while nothing has happened (vigil.c).
+ *
  * The file is the one it was if the path leads to an inode of that number and birth time:
  * an inode number used again has a later one. Files younger than the clock's tick may
  * share both, so at first the handle is compared too; it is settled once a handle was
@@ -145,24 +147,37 @@ static bool same(struct search *s, uint64_t lsn, struct known *k, const char *pa
 	return true;
 }
 
-vex_err seat_find(struct search *s, uint64_t lsn, struct known *k, struct vex_buf *out,
-		  struct stat *st)
+/* It is there: by statx, and what was seen counts for the next ones. */
+static vex_err ask(struct search *s, const struct vex_attach *a, struct known *k,
+		   char *path, size_t len, struct stat *st)
 {
-	size_t at = out->len;
+	struct vigil_mark m = vigil_mark(s->e->vigil, a->node);
 	struct statx x;
+
+	if (look(s->e->rootfd, path, &x) || !same(s, a->lsn, k, path, &x))
+		return -EAGAIN;
+	to_stat(&x, st);
+	if (k->settled)
+		vigil_seen(s->e->vigil, a->node, path, len, &m, st, s->now);
+	return 0;
+}
+
+vex_err seat_find(struct search *s, const struct vex_attach *a, struct known *k,
+		  struct vex_buf *out, struct stat *st)
+{
+	size_t at = out->len, len;
 	vex_err err = dir_path(s, k->parent, out);
 
 	if (!err) {
 		vex_buf_add(out, k->name, k->name_len + 1);
 		err = out->err;
 	}
-	if (!err && (look(s->e->rootfd, out->data + at, &x) ||
-		     !same(s, lsn, k, out->data + at, &x)))
-		err = -EAGAIN;
+	len = out->len - at - 1;
+	if (!err && !(k->settled &&
+		      vigil_get(s->e->vigil, a->node, out->data + at, len, s->now, st)))
+		err = ask(s, a, k, out->data + at, len, st);
 	if (err)
 		out->len = at;
-	else
-		to_stat(&x, st);
 	return err;
 }
 

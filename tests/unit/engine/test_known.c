@@ -391,16 +391,21 @@ static void uses_little(bool exact, const char *plan)
 	struct painted p = { .x = 1000, .exact = exact };
 	pthread_t t;
 
+	size_t most = 0;
+
 	vex_stack_every(0); /* whose paint would lie on ours */
-	for (int i = 0; i < 3; i++) {
+	settle();
+	/* From the third on nothing has to be asked of the catalog; then files are found
+	 * to be settled, then watched (vigil.c), then not asked. */
+	for (int i = 0; i < 8; i++) {
 		cr_assert_eq(
 		    vex_thread_start(&t, "painted", 256 * 1024, search_painted, &p), 0);
 		pthread_join(t, NULL);
 		cr_assert_str_eq(p.plan, plan);
+		most = i >= 2 && p.used > most ? p.used : most;
 	}
-	/* By then nothing has to be asked of the catalog. */
-	fprintf(stderr, "%s: %zu bytes of stack\n", plan, p.used);
-	cr_expect_lt(p.used, STACK_MAX);
+	fprintf(stderr, "%s: %zu bytes of stack\n", plan, most);
+	cr_expect_lt(most, STACK_MAX);
 }
 
 Test(known, graph_uses_little_stack)
