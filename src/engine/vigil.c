@@ -43,8 +43,8 @@
 #define BY_WD (1u << 18) /* kernels number watches in sequence */
 #define DIRS 4096u
 #define DIR_WARD UINT32_MAX
-#define BELIEVED_NS 1000000000ull /* as dircache.c */
-#define TWICE_NS 2000000000ull
+#define BELIEVED_NS 10000000000ull
+#define TWICE_NS 10000000000ull
 #define AGAIN_NS 1000000000ull /* after a watch that did not come about */
 #define SHARE 4u               /* of the watches one user may have */
 
