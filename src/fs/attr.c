@@ -299,31 +299,12 @@ static vex_err setattr(fuse_req_t req, struct inode *i, struct handle *h,
 	return err;
 }
 
-/* The descriptor of the call, where it can do what is asked: open(2) with O_RDONLY and
- * O_TRUNC comes as a truncate through one that cannot write. */
-static struct handle *handle_for(const struct fuse_file_info *fi, int valid)
-{
-	struct handle *h = fi && handle_of(fi)->fd >= 0 ? handle_of(fi) : NULL;
-
-	if (h && valid & FUSE_SET_ATTR_SIZE &&
-	    (fcntl(h->fd, F_GETFL) & O_ACCMODE) == O_RDONLY)
-		return NULL;
-	return h;
-}
-
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
 		struct fuse_file_info *fi)
 {
-	struct handle *h = handle_for(fi, valid);
+	struct handle *h = fi && handle_of(fi)->fd >= 0 ? handle_of(fi) : NULL;
 	struct inode *i = inode_of(req, ino);
 	struct stat after;
-
-	/* `echo ... > .vexfs/config`: opened, then cut; there is nothing to cut. */
-	if (i->kind == I_CTLFILE && fi && valid & FUSE_SET_ATTR_SIZE) {
-		ctl_stat(fs_of(req), i, &after);
-		reply_attr(req, i, 0, &after);
-		return;
-	}
 	vex_err err = setattr(req, i, h, attr, valid, &after);
 
 	reply_attr(req, i, err, &after);

@@ -38,15 +38,13 @@
 static void op_init(void *data, struct fuse_conn_info *conn)
 {
 	static const unsigned wanted =
-	    FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_AUTO_INVAL_DATA |
-	    FUSE_CAP_DONT_MASK | SPLICE | FUSE_CAP_IOCTL_DIR | FUSE_CAP_READDIRPLUS |
-	    FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_POSIX_ACL |
-	    FUSE_CAP_CACHE_SYMLINKS;
+	    FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_ATOMIC_O_TRUNC |
+	    FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_DONT_MASK | SPLICE | FUSE_CAP_IOCTL_DIR |
+	    FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS |
+	    FUSE_CAP_POSIX_ACL | FUSE_CAP_CACHE_SYMLINKS;
 	struct vex_fs *fs = data;
 
 	wire_decide(fs);
-	/* Not ATOMIC_O_TRUNC: the kernel asks whether the file is a running program
-	 * (ETXTBSY) between OPEN and SETATTR, and we would have cut it by then. */
 	conn->want = wanted & conn->capable;
 	/* Then requests are small, and come faster without a pipe. */
 	if (fs->passthrough)
@@ -60,6 +58,8 @@ static void op_init(void *data, struct fuse_conn_info *conn)
 	conn->congestion_threshold = 48;
 	if (!(conn->want & FUSE_CAP_POSIX_ACL))
 		vex_warn("this kernel cannot check ACLs of FUSE mounts");
+	if (!(conn->want & FUSE_CAP_ATOMIC_O_TRUNC))
+		vex_debug("O_TRUNC comes as a truncate of its own");
 	fs->started = time(NULL);
 }
 

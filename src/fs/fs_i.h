@@ -74,6 +74,7 @@ struct inode {
 	_Atomic bool mapped; /* the backing file may be mapped to write, by the kernel */
 	_Atomic uint32_t backing; /* shard to write: pass-through id; 0: plain */
 	_Atomic uint32_t nrdwr;   /* shard to write: handles that may map it to write */
+	_Atomic uint32_t nexec;   /* handles that run it */
 	/* shard: where it was last found; NULL: unknown. Holds a reference. */
 	struct inode *parent;
 	char *name;
@@ -344,6 +345,7 @@ struct handle {
 	_Atomic bool dirty; /* content changed since the last flush */
 	bool io;            /* counted in inode->nio */
 	bool rdwr;          /* and in inode->nrdwr */
+	bool exec;          /* counted in inode->nexec */
 	bool quiet;         /* may have written, and no FLUSH says so: RELEASE does */
 	bool through;       /* the kernel writes itself: see `size` and `mtime_ns` */
 	_Atomic int64_t size, mtime_ns; /* as the last flush (the open) saw it */

@@ -80,6 +80,7 @@ void handle_close(struct vex_fs *fs, struct handle *h)
 		vex_debug("a file written to was not attached");
 	handle_unlink(fs, h);
 	handle_io_end(fs, h);
+	atomic_fetch_sub(&i->nexec, h->exec);
 	if (h->session) {
 		vex_session_close(h->session);
 		ctl_closed(h);
@@ -106,8 +107,7 @@ void handles_close_all(struct vex_fs *fs)
 
 static int open_flags(int flags)
 {
-	return (flags &
-		~(O_CREAT | O_EXCL | O_TRUNC | O_NOFOLLOW | O_APPEND | O_DIRECT)) |
+	return (flags & ~(O_CREAT | O_EXCL | O_NOFOLLOW | O_APPEND | O_DIRECT)) |
 	       O_NOCTTY;
 }
 
@@ -156,11 +156,43 @@ vex_err handle_fd(struct vex_fs *fs, struct handle *h, int *out)
 	return 0;
 }
 
+/* O_TRUNC takes setuid and setgid away as it would for the caller: the kernel leaves
+ * that to us with atomic O_TRUNC. */
+static vex_err open_truncating(fuse_req_t req, struct inode *i, int pathfd, int flags,
+			       struct stat *st, int *out)
+{
+	struct acting as;
+
+	vex_err err = acting_on_content(req, i, pathfd, &as);
+	if (!err)
+		err = open_backing(fs_of(req), i, pathfd, flags, out);
+	acting_content_end(req, i, &as);
+	if (!err && fstat(*out, st)) {
+		err = -errno;
+		close(*out);
+	}
+	return err;
+}
+
+/* The kernel's mark of a descriptor that a program runs from (FMODE_EXEC): execve(2)
+ * opens with it, and the process keeps it to its end. */
+#define OPEN_EXEC 0x20
+
+/* With atomic O_TRUNC the kernel refuses to cut a running program (ETXTBSY) when OPEN is
+ * done, and we would have cut it by then. Only where the open itself does not write: else
+ * it asks before. */
+static bool cuts_a_program(struct inode *i, int flags)
+{
+	return flags & O_TRUNC && (flags & O_ACCMODE) == O_RDONLY &&
+	       atomic_load(&i->nexec);
+}
+
 /* st: as it is when open; ref: its O_PATH descriptor. *out stays -1 where none is wanted.
  */
-static vex_err open_as(struct vex_fs *fs, struct inode *i, int flags, struct stat *st,
+static vex_err open_as(fuse_req_t req, struct inode *i, int flags, struct stat *st,
 		       struct fdref *ref, int *out)
 {
+	struct vex_fs *fs = fs_of(req);
 	vex_err err = fd_get(fs, i, ref);
 
 	if (err)
@@ -172,6 +204,10 @@ static vex_err open_as(struct vex_fs *fs, struct inode *i, int flags, struct sta
 	 * kernel still believes in it, is another file's now. It will look again. */
 	if (!st->st_nlink && inode_unused(fs, i))
 		return -ESTALE;
+	if (cuts_a_program(i, flags))
+		return -ETXTBSY;
+	if (flags & O_TRUNC)
+		return open_truncating(req, i, ref->fd, flags, st, out);
 	if (handle_needs_no_fd(fs, i, flags, st))
 		return 0;
 	return open_backing(fs, i, ref->fd, flags, out);
@@ -201,7 +237,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		ctl_open(req, i, fi);
 		return;
 	}
-	vex_err err = open_as(fs, i, fi->flags, &st, &ref, &fd);
+	vex_err err = open_as(req, i, fi->flags, &st, &ref, &fd);
 	if (!err)
 		err = handle_new(fs, i, fd, &h);
 	if (err) {
@@ -212,8 +248,11 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		h->ref = ref;
 		ref = (struct fdref)FDREF_INIT;
 	}
+	atomic_store(&h->dirty, (fi->flags & O_TRUNC) != 0);
+	h->exec = fi->flags & OPEN_EXEC;
+	atomic_fetch_add(&i->nexec, h->exec);
 	/* What cannot write has nothing to say at close. */
-	bool reads = (fi->flags & O_ACCMODE) == O_RDONLY;
+	bool reads = (fi->flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY;
 	h->quiet = !reads && handle_quiet(fs, h, false);
 	fi->noflush = reads || h->quiet;
 	fi->fh = (uintptr_t)h;

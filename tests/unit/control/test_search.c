@@ -250,10 +250,9 @@ Test(control_search, every_flag_bit_alone)
 		int want = 0;
 
 		s->flags = 1u << bit;
-		if (s->flags &
-		    ~(VEXFS_SEARCH_EXACT | VEXFS_SEARCH_MAX_DISTANCE |
-		      VEXFS_SEARCH_ALL_ROWS | VEXFS_SEARCH_FRESH | VEXFS_SEARCH_MMR |
-		      VEXFS_SEARCH_NO_CACHE))
+		if (s->flags & ~(VEXFS_SEARCH_EXACT | VEXFS_SEARCH_MAX_DISTANCE |
+				 VEXFS_SEARCH_ALL_ROWS | VEXFS_SEARCH_FRESH |
+				 VEXFS_SEARCH_MMR | VEXFS_SEARCH_NO_CACHE))
 			want = -EINVAL;
 		cr_expect_eq(search(s), want, "bit %u: %s", bit,
 			     last_error(S, NULL, NULL));
