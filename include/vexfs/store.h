@@ -627,6 +627,10 @@ void vex_check_close(struct vex_check *c);
  * catalog is such that the rest cannot be looked at; that was a finding. */
 vex_err vex_check_run(struct vex_check *c, vex_finding_fn fn, void *arg,
 		      struct vex_check_counts *counts) VEX_CHECKED;
+/* All spaces that are not dropped. */
+vex_err vex_check_spaces(struct vex_check *c,
+			 vex_err (*fn)(void *, uint32_t id, uint32_t dim),
+			 void *arg) VEX_CHECKED;
 /* All nodes by id, with how many attachments each has; all names by parent and name. */
 vex_err vex_check_nodes(struct vex_check *c,
 			vex_err (*fn)(void *, const struct vex_node *, uint64_t attached),

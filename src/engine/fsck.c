@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fsck: looks (fsck_tree.c, and store for what is its own), and on demand opens the store
- * as a mount would and makes good what was found (fsck_repair.c). Then it looks again:
- * what the second look does not find any more was repaired, what it finds is left. So a
- * repair never claims more than it did, and a next run says the same.
+ * fsck: looks (fsck_tree.c, fsck_index.c, and store for what is its own), and on demand
+ * opens the store as a mount would and makes good what was found (fsck_repair.c). Then it
+ * looks again: what the second look does not find any more was repaired, what it finds is
+ * left. So a repair never claims more than it did, and a next run says the same.
  */
 #include "fsck_i.h"
 
@@ -114,6 +114,8 @@ static vex_err look(int rootfd, struct fsck_list *l, struct vex_problem *problem
 	if (l->no_catalog)
 		err = 0;
 	else if (!err)
+		err = fsck_index(c, rootfd, l);
+	if (!err && !l->no_catalog)
 		err = fsck_tree(c, rootfd, l);
 	vex_check_close(c);
 	return err;
@@ -138,8 +140,10 @@ static vex_err repair(int rootfd, const struct vex_engine_opts *o,
 		      const struct fsck_list *l, struct vex_problem *problem)
 {
 	struct repair_job j = { .l = l };
-	vex_err err = vex_engine_open(rootfd, o, &j.e, problem);
+	vex_err err;
 
+	fsck_index_repair(rootfd, l);
+	err = vex_engine_open(rootfd, o, &j.e, problem);
 	if (err)
 		return err;
 	problem->text[0] = '\0';

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Private to fsck.c, fsck_tree.c, fsck_judge.c, fsck_repair.c: findings, and what makes
- * them good. */
+/* Private to fsck.c, fsck_tree.c, fsck_judge.c, fsck_index.c, fsck_repair.c: findings,
+ * and what makes them good. */
 #ifndef VEXFS_FSCK_I_H
 #define VEXFS_FSCK_I_H
 
@@ -13,6 +13,7 @@ enum fsck_fix {
 	FSCK_REPUT,  /* attachment `lsn`: its text becomes rows again */
 	FSCK_LOOK,   /* the object at path is identified as if it were met in the mount */
 	FSCK_UNMARK, /* the mark at path goes */
+	FSCK_INDEX,  /* the file `path` of .vexfs/index goes */
 };
 
 struct fsck_finding {
@@ -38,6 +39,10 @@ vex_err fsck_add(struct fsck_list *l, const struct fsck_finding *like, const cha
 
 /* fsck_tree.c: the backing tree against nodes and names. */
 vex_err fsck_tree(struct vex_check *c, int rootfd, struct fsck_list *l) VEX_CHECKED;
+
+/* fsck_index.c: the files of graphs; the bad ones are removed, store closed. */
+vex_err fsck_index(struct vex_check *c, int rootfd, struct fsck_list *l) VEX_CHECKED;
+void fsck_index_repair(int rootfd, const struct fsck_list *l);
 
 /* fsck_repair.c: [deep] on an engine that is open for it; what fails stays as it is. */
 void fsck_repair(struct vex_engine *e, const struct fsck_list *l);

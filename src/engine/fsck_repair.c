@@ -143,6 +143,7 @@ static vex_err repair_one(struct vex_engine *e, const struct fsck_finding *f)
 	switch (f->fix) {
 	case FSCK_LEFT:
 	case FSCK_OPEN:
+	case FSCK_INDEX:
 		return 0;
 	case FSCK_NAME:
 		return drop_name(e, f);

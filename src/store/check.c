@@ -376,6 +376,7 @@ vex_err vex_check_run(struct vex_check *c, vex_finding_fn fn, void *arg,
  */
 
 struct visit {
+	vex_err (*space)(void *, uint32_t id, uint32_t dim);
 	vex_err (*node)(void *, const struct vex_node *, uint64_t);
 	vex_err (*name)(void *, uint64_t, const char *, uint32_t, uint64_t);
 	void *arg;
@@ -406,6 +407,22 @@ static vex_err node_row(struct vex_check *c, sqlite3_stmt *st, void *arg)
 		memcpy(n.fh.bytes, fh + 4, (size_t)len);
 	}
 	return v->node(v->arg, &n, sql_u64(st, 9));
+}
+
+static vex_err space_row(struct vex_check *c, sqlite3_stmt *st, void *arg)
+{
+	struct visit *v = arg;
+
+	(void)c;
+	return v->space(v->arg, sql_u32(st, 0), sql_u32(st, 1));
+}
+
+vex_err vex_check_spaces(struct vex_check *c,
+			 vex_err (*fn)(void *, uint32_t id, uint32_t dim), void *arg)
+{
+	struct visit v = { .space = fn, .arg = arg };
+
+	return check_each(c, "SELECT id,dim FROM space WHERE dropped=0", space_row, &v);
 }
 
 vex_err vex_check_nodes(struct vex_check *c,

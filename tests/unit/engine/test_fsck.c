@@ -2,6 +2,7 @@
 /* fsck: files moved, copied, restored and damaged behind the engine's back. */
 #include "attach_fixture.h"
 #include "names_i.h"
+#include <vexfs/index.h>
 
 static const float v2[2] = { 3, 4 };
 static char said[8192];
@@ -278,4 +279,104 @@ Test(fsck, a_name_that_a_crash_left_is_no_finding)
 	cr_expect_str_eq(said, "");
 	reopen();
 	af_is_text("d/a", "w", "1,2");
+}
+
+/* ---- index files ----------------------------------------------------------------- */
+
+/* .vexfs/index/ID.hnsw with a graph of a few rows. */
+static void make_index(const char *id, uint32_t space, uint32_t dim)
+{
+	struct vex_hnsw_opts o = { .metric = VEX_L2, .dim = dim, .m = 8, .seed = 1 };
+	struct vex_hnsw *h;
+	char name[64];
+
+	o.ef_construction = 40;
+	cr_assert_eq(vex_hnsw_new(&o, &h), 0);
+	for (uint32_t i = 0; i < 60; i++) {
+		float row[8];
+
+		for (uint32_t k = 0; k < 8; k++)
+			row[k] = (float)((i * 37 + k * 11) % 64);
+		cr_assert_eq(vex_hnsw_insert(h, i, row), 0);
+	}
+	mkdirat(af_root, ".vexfs/index", 0700);
+	snprintf(name, sizeof(name), ".vexfs/index/%s.hnsw", id);
+	AUTO_CLOSE int fd = openat(af_root, name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	cr_assert_eq(vex_hnsw_save(h, fd, space, 1), 0);
+	vex_hnsw_free(h);
+}
+
+static bool index_is_there(const char *id)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), ".vexfs/index/%s.hnsw", id);
+	return !faccessat(af_root, name, F_OK, 0);
+}
+
+static void index_heals(const char *id, const char *why)
+{
+	fsck(false, 0, 1);
+	cr_expect(strstr(said, ".vexfs/index/"), "%s", said);
+	cr_expect(strstr(said, id) && strstr(said, why), "%s", said);
+	cr_expect(index_is_there(id), "a look changes nothing");
+	fsck(true, 1, 0);
+	cr_expect_not(index_is_there(id));
+	fsck(true, 0, 0);
+}
+
+Test(fsck, an_index_file)
+{
+	make_index("1", 1, 2);
+	fsck(false, 0, 0);
+	fsck(true, 0, 0);
+	cr_expect(index_is_there("1"), "a sound one stays");
+}
+
+Test(fsck, index_files_that_do_not_belong)
+{
+	make_index("1", 2, 2);
+	index_heals("1", "is of another space");
+	make_index("1", 1, 4);
+	index_heals("1", "dimension");
+	make_index("77", 77, 2);
+	index_heals("77", "no space has it");
+}
+
+/* Any byte: of padding it may mean nothing, else it is told, and the file goes. */
+Test(fsck, any_byte_of_an_index_file)
+{
+	unsigned found = 0;
+
+	for (long at = 0; at < 24; at++) {
+		char b;
+
+		make_index("1", 1, 2);
+		AUTO_CLOSE int fd = openat(af_root, ".vexfs/index/1.hnsw", O_RDWR);
+		off_t size = lseek(fd, 0, SEEK_END),
+		      off = at < 8 ? at * 25 : (size * (at - 8) / 16) + 3;
+		cr_assert_eq(pread(fd, &b, 1, off), 1);
+		b ^= 16;
+		cr_assert_eq(pwrite(fd, &b, 1, off), 1);
+		said[0] = '\0';
+		struct vex_problem p;
+		got = (struct vex_fsck){ .say = hear };
+		cr_assert_eq(vex_engine_fsck(af_root, &af_opts, true, NULL, &got, &p), 0);
+		found += got.fixed;
+		cr_expect_eq(got.left, 0u);
+		cr_expect_eq(index_is_there("1"), !got.fixed, "byte %ld", (long)off);
+	}
+	cr_expect_geq(found, 12u, "%u of 24", found);
+}
+
+Test(fsck, an_index_file_cut_short)
+{
+	make_index("1", 1, 2);
+	AUTO_CLOSE int fd = openat(af_root, ".vexfs/index/1.hnsw", O_RDWR);
+	cr_assert_eq(ftruncate(fd, lseek(fd, 0, SEEK_END) / 2), 0);
+	index_heals("1", "damaged");
+	make_index("1", 1, 2);
+	AUTO_CLOSE int fd2 = openat(af_root, ".vexfs/index/1.hnsw", O_RDWR);
+	cr_assert_eq(ftruncate(fd2, 0), 0);
+	index_heals("1", "damaged");
 }
