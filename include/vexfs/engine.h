@@ -220,6 +220,7 @@ struct vex_rename {
 	char *path;
 	/* private: a directory moves; a *.vec name is involved; candidates were added */
 	bool dir, vec, flying;
+	bool bare; /* private: what moves has no attachments */
 	bool late; /* private: not all of it could be recorded before */
 };
 vex_err vex_engine_rename_begin(struct vex_engine *e, int olddirfd, const char *oldname,
@@ -233,6 +234,10 @@ vex_err vex_engine_link_begin(struct vex_engine *e, const struct vex_obj *o, int
 			      const char *newname) VEX_CHECKED;
 void vex_engine_link_end(struct vex_engine *e, const struct vex_obj *o, int newdirfd,
 			 const char *newname, vex_err result);
+
+/* A regular file was made at (dirfd, name): where one with attachments has just gone from
+ * there, it is a replacement, and those are kept. Before the call is answered. */
+void vex_engine_made(struct vex_engine *e, int dirfd, const char *name);
 
 /* At flush of a handle through which content changed since its last flush: stamps
  * attachments made while the file was empty; for *.vec, the content becomes its

@@ -282,6 +282,7 @@ enum vex_change_kind {
 struct vex_change {
 	enum vex_change_kind kind;
 	uint8_t state, form;
+	bool quiet; /* no row in the log: nothing that a user knows of */
 	int flags;
 	uint64_t node, parent;
 	struct vex_space *space; /* borrowed, but for VEX_SPACE_NEW */

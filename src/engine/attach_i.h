@@ -109,6 +109,14 @@ void graph_await_all(struct vex_engine *e);
  * where there is none, then commits. */
 vex_err put_locked(struct put *p, struct changes *l) VEX_CHECKED;
 
+/* ---- covered.c: kept attachments that the file in their place has anew ----------------
+ */
+
+/* [deep] After a put to the node, which was its first (fresh) or not. */
+void covered_look(struct vex_engine *e, uint64_t node, bool fresh);
+/* Quick: whether covered_look has something to do for a node that is not fresh. */
+bool covered_awaits(struct vex_engine *e, uint64_t node);
+
 /* Regular files and directories take attachments: -EPERM for others. */
 vex_err attach_kind_ok(const struct stat *st) VEX_CHECKED;
 /* Whether the changes from index `from` on make this node. */

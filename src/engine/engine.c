@@ -10,6 +10,7 @@
  */
 #include "graph_i.h"
 #include "known_i.h"
+#include "life_i.h"
 #include "vigil_i.h"
 
 /* Below, files are looked at as quickly one by one. */
@@ -88,6 +89,7 @@ static vex_err make_parts(struct vex_engine *e, const struct vex_engine_opts *o)
 	pthread_mutex_init(&e->flights, NULL);
 	pthread_mutex_init(&e->watch_lock, NULL);
 	pthread_mutex_init(&e->late_lock, NULL);
+	pthread_mutex_init(&e->covers_lock, NULL);
 	err = vex_pool_new(threads > POOL_MIN ? threads : POOL_MIN, QUEUED_MAX,
 			   "vexfs-work", &e->pool);
 	if (!err)
@@ -104,6 +106,8 @@ static vex_err make_parts(struct vex_engine *e, const struct vex_engine_opts *o)
 		err = vecerrs_new(&e->vecerrs);
 	if (!err)
 		err = answers_new(&e->answers);
+	if (!err)
+		err = vacants_new(&e->vacants);
 	return err ? err : nodeset_new(&e->dirset);
 }
 
@@ -255,6 +259,7 @@ void vex_engine_close(struct vex_engine *e)
 	if (e->vecerrs)
 		vecerrs_free(e->vecerrs);
 	nodeset_free(e->dirset);
+	vacants_free(e->vacants);
 	for (unsigned i = 0; i < NODE_LOCKS; i++)
 		pthread_mutex_destroy(&e->node_lock[i]);
 	pthread_mutex_destroy(&e->dirs);
@@ -262,6 +267,7 @@ void vex_engine_close(struct vex_engine *e)
 	pthread_mutex_destroy(&e->flights);
 	pthread_mutex_destroy(&e->watch_lock);
 	pthread_mutex_destroy(&e->late_lock);
+	pthread_mutex_destroy(&e->covers_lock);
 	free(e->late);
 	free(e);
 }

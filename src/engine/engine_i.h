@@ -20,6 +20,7 @@
 #define ROOT_NODE 1ull
 #define NAME_SUMS 512u
 #define STALE_TOLD 1024u
+#define COVERS_MAX 64u
 
 struct graphs;    /* graphs.c: the indexes */
 struct knowledge; /* known.c: what is remembered of hits */
@@ -27,6 +28,7 @@ struct vigil;     /* vigil.c: files watched; NULL: none can be */
 struct dircache;  /* dircache.c: LRU of open directories by node */
 struct answers;   /* answers.c: of earlier searches */
 struct vecerrs;   /* content.c: last .vec error by node/handle, bounded */
+struct vacants;   /* vacant.c: places whose file has just gone */
 struct nodeset;   /* nodeset.c: hashes of the handles of all directory nodes */
 
 struct vex_engine {
@@ -63,6 +65,7 @@ struct vex_engine {
 	struct vigil *vigil;
 	struct vecerrs *vecerrs;
 	struct nodeset *dirset;
+	struct vacants *vacants;
 	/* Renames and links between their begin and end, whose candidate names must not
 	 * be taken for names that no longer hold. Innermost lock. */
 	pthread_mutex_t flights;
@@ -89,6 +92,13 @@ struct vex_engine {
 	size_t late_cap;
 	_Atomic size_t nlate;   /* written under late_lock */
 	_Atomic bool late_told; /* logged once */
+	/* covered.c */
+	_Atomic bool kept_any; /* replaced files have left attachments, once at least */
+	_Atomic unsigned ncovers;
+	pthread_mutex_t covers_lock;
+	/* guarded by covers_lock: */
+	uint64_t covers[COVERS_MAX]; /* nodes; 0: none */
+	unsigned covers_at;
 	/* listroom.c: upper bounds of attachment name lists; zeroed at open. */
 	_Atomic uint64_t name_sums[NAME_SUMS];
 };

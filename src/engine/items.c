@@ -414,6 +414,8 @@ static vex_err put_all(struct batch *b)
 	err = put_known(b);
 	if (err == -EAGAIN)
 		err = vex_engine_knob(b->e, VEX_KNOB_STRICT) ? -ENODEV : put_first(b);
+	for (size_t i = 0; i < b->nfiles && !err; i++)
+		covered_look(b->e, b->file[i].node, b->file[i].fresh);
 	return err;
 }
 

@@ -44,19 +44,26 @@ static bool has_acl(int fd)
 	return getxattr(vex_procfd(fd).path, "system.posix_acl_access", NULL, 0) > 0;
 }
 
-void kept_replaced(const struct vex_removal *r, const struct stat *st, struct changes *l)
+void kept_who(const struct vex_removal *r, const struct stat *st, struct vex_kept *k)
 {
-	struct vex_change *c = changes_add(l, VEX_KEEP);
-
-	if (!c)
-		return;
-	c->node = r->node;
-	c->kept = (struct vex_kept){
+	*k = (struct vex_kept){
 		.why = VEX_KEPT_REPLACED,
 		.uid = st->st_uid,
 		.gid = st->st_gid,
 		.mode = st->st_mode & (has_acl(r->fd) ? S_IFMT | 0700 : S_IFMT | 0777),
 	};
+}
+
+void kept_replaced(struct vex_engine *e, const struct vex_removal *r,
+		   const struct stat *st, struct changes *l)
+{
+	struct vex_change *c = changes_add(l, VEX_KEEP);
+
+	if (!c)
+		return;
+	atomic_store(&e->kept_any, true);
+	c->node = r->node;
+	kept_who(r, st, &c->kept);
 }
 
 static void unstamp(struct changes *l, uint64_t node, struct vex_stamp was)
@@ -263,6 +270,7 @@ static vex_err take_expired(void *arg, const struct vex_kept *k)
 {
 	struct expiry *x = arg;
 
+	atomic_store(&x->e->kept_any, true);
 	if (!kept_expired(x->e, k))
 		return 0;
 	return x->ids.n == AT_OPEN ? 1 : idlist_add(&x->ids, k->node);

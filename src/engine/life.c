@@ -72,7 +72,7 @@ vex_err removal_prepare(struct vex_engine *e, int dirfd, const char *name,
 	if (r->last)
 		change_state(l, r->node, VEX_GOING);
 	if (r->keep)
-		kept_replaced(r, &st, l);
+		kept_replaced(e, r, &st, l);
 	return l->err;
 }
 
@@ -112,7 +112,7 @@ void removal_settle(struct vex_engine *e, struct vex_removal *r, vex_err result,
 		if (intent)
 			change_state(l, r->node, VEX_LIVE);
 		else
-			kept_replaced(r, &st, l);
+			kept_replaced(e, r, &st, l);
 		dircache_drop(e->dircache, r->node);
 	} else if (open) {
 		if (r->parent)
@@ -197,12 +197,17 @@ static vex_err unlink_end(void *arg)
 {
 	struct unlink_job *j = arg;
 	AUTO_CHANGES struct changes l = { 0 };
+	struct vacant *held = NULL;
+	struct stat st;
 	vex_err err;
 
 	removal_settle(j->e, j->r, j->result, j->open, &l);
+	if (!j->result && !fstat(j->r->fd, &st) && S_ISREG(st.st_mode) && !st.st_nlink)
+		held = vacant_hold(j->e, j->r, &st);
 	if (!j->result && j->r->parent)
 		kept_forget(j->e, j->r, &l);
 	err = changes_commit(j->e, &l);
+	vacants_add(j->e, held);
 	if (!j->result)
 		note_unlink(j->e, j->r);
 	if (!err)
@@ -330,6 +335,7 @@ struct link_job {
 	int dirfd;
 	const char *name;
 	vex_err result;
+	bool bare; /* without attachments */
 };
 
 static vex_err link_begin(void *arg)
@@ -385,6 +391,7 @@ static vex_err link_end(void *arg)
 
 	if (err || !node)
 		return err;
+	j->bare = !kept_has(j->e, node);
 	if (!j->result) {
 		err = vex_reader_get(j->e->store, &r);
 		if (!err)
@@ -405,14 +412,22 @@ void vex_engine_link_end(struct vex_engine *e, const struct vex_obj *o, int newd
 			 const char *newname, vex_err result)
 {
 	struct link_job j = {
-		.e = e, .o = o, .dirfd = newdirfd, .name = newname, .result = result
+		.e = e,
+		.o = o,
+		.dirfd = newdirfd,
+		.name = newname,
+		.result = result,
+		.bare = true,
 	};
+	struct stat st;
 	uint64_t node;
 	vex_err err = 0;
 
 	if (!node_known(e, o, &node) || node)
 		err = engine_deep(e, link_end, &j);
 	flight_end(e);
+	if (!result && !fstat(o->fd, &st) && S_ISREG(st.st_mode))
+		place_filled(e, newdirfd, newname, j.bare);
 	if (err)
 		vex_warn("link %s: %s", newname, strerror(-err));
 }

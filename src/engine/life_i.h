@@ -38,8 +38,11 @@ vex_err life_settle(struct vex_engine *e, struct vex_reader *r,
 
 /* [deep] */
 bool kept_has(struct vex_engine *e, uint64_t node);
+/* Who could read it, of a file that is replaced. */
+void kept_who(const struct vex_removal *r, const struct stat *st, struct vex_kept *k);
 /* Appends that r's file (st) was replaced and its attachments are kept. */
-void kept_replaced(const struct vex_removal *r, const struct stat *st, struct changes *l);
+void kept_replaced(struct vex_engine *e, const struct vex_removal *r,
+		   const struct stat *st, struct changes *l);
 
 /* [deep] The file now at (dirfd, v->name) is not the one before, though it may have its
  * size and mtime: both written within one tick of the clock. */
@@ -52,6 +55,26 @@ void kept_distinct(struct vex_engine *e, struct vex_reader *r, const struct vex_
 void kept_expire(struct vex_engine *e, struct vex_reader *r);
 /* [deep] r's file was removed: what files it replaced had attached goes as well. */
 void kept_forget(struct vex_engine *e, const struct vex_removal *r, struct changes *l);
+
+/* ---- vacant.c, replaced.c: a file made where one has just gone ----------------------
+ */
+
+struct vacant;
+vex_err vacants_new(struct vacants **out) VEX_CHECKED;
+void vacants_free(struct vacants *t);
+/* For tests: how long a place is remembered. */
+void vacants_hold(struct vacants *t, uint64_t ns);
+/* Quick: whether any place is remembered. */
+bool vacants_any(struct vex_engine *e);
+void vacants_add(struct vex_engine *e, struct vacant *v);
+/* A file with attachments was moved away from there. */
+void vacants_left(struct vex_engine *e, uint64_t node, uint64_t parent, const char *name);
+/* [deep] What r's file (st), whose last name went, has attached: for vacants_add once
+ * it is removed. NULL: nothing. */
+struct vacant *vacant_hold(struct vex_engine *e, const struct vex_removal *r,
+			   const struct stat *st);
+/* A regular file is at (dirfd, name) since this moment; bare: without attachments. */
+void place_filled(struct vex_engine *e, int dirfd, const char *name, bool bare);
 
 /* The catalog cannot take a removal or a name, but the file operation goes on: true
  * for its errors, and says so, once. */

@@ -142,22 +142,26 @@ static vex_err put_precheck(struct put *p)
 
 vex_err put_locked(struct put *p, struct changes *l)
 {
+	bool fresh = false;
 	uint64_t node;
 	vex_err err = put_precheck(p);
 
 	if (!err)
 		err = node_ensure(p->e, p->o, l, &node);
+	if (!err)
+		fresh = changes_make_node(l, 0, node);
 	if (!err && !(p->flags & XATTR_REPLACE))
-		err =
-		    names_room(p->e, p->o, node, &p->a, changes_make_node(l, 0, node), 0);
+		err = names_room(p->e, p->o, node, &p->a, fresh, 0);
 	if (!err)
 		err = put_known(p, l, node);
 	if (err == -EAGAIN)
 		err = vex_engine_knob(p->e, VEX_KNOB_STRICT) ? -ENODEV
 							     : put_first(p, l, node);
-	if (!err)
-		node_made(p->o, node);
-	return err;
+	if (err)
+		return err;
+	node_made(p->o, node);
+	covered_look(p->e, node, fresh);
+	return 0;
 }
 
 /* From the stamp to the commit. */
@@ -250,7 +254,8 @@ static vex_err set_quick(struct set_call *c)
 	vex_err err;
 
 	if (!node_known(c->e, &o, &node) || !node ||
-	    dircache_lost(c->e->dircache, node) || node_may_lack_mark(o.fd))
+	    dircache_lost(c->e->dircache, node) || node_may_lack_mark(o.fd) ||
+	    covered_awaits(c->e, node))
 		return -EAGAIN;
 	l = layout_of(c->e, c->a.space);
 	if (!l.dim || value_is_text_of(l.type, c->value, c->size))

@@ -121,7 +121,8 @@ static vex_err prepare(struct rename_job *j, struct changes *l)
 		err = go_on(j, node_of_dir(e, r->olddirfd, &r->olddir));
 	if (!err && !r->newdir)
 		err = go_on(j, node_of_dir(e, r->newdirfd, &r->newdir));
-	r->victim.keep = !r->src || !kept_has(e, r->src);
+	r->bare = !r->src || !kept_has(e, r->src);
+	r->victim.keep = r->bare;
 	if (!err && j->dst && replaces(j))
 		err =
 		    go_on(j, removal_prepare(e, r->newdirfd, r->newname, &r->victim, l));
@@ -175,6 +176,7 @@ vex_err vex_engine_rename_begin(struct vex_engine *e, int olddirfd, const char *
 	vex_err err;
 
 	*r = (struct vex_rename){ .victim.fd = -1,
+				  .bare = true,
 				  .flags = flags,
 				  .olddirfd = olddirfd,
 				  .newdirfd = newdirfd,
@@ -345,6 +347,14 @@ static vex_err rename_end(void *arg)
 	return err;
 }
 
+/* One place is another file's now, one is nobody's. */
+static void places_changed(struct vex_engine *e, const struct vex_rename *r)
+{
+	if (r->src && r->olddir && !r->bare)
+		vacants_left(e, r->src, r->olddir, r->oldname);
+	place_filled(e, r->newdirfd, r->newname, r->bare);
+}
+
 void vex_engine_rename_end(struct vex_engine *e, struct vex_rename *r, vex_err result,
 			   bool victim_open)
 {
@@ -364,6 +374,8 @@ void vex_engine_rename_end(struct vex_engine *e, struct vex_rename *r, vex_err r
 		names_later(&j);
 	if (!result && r->src)
 		note_rename(e, r->src, r);
+	if (!result && !r->dir && !(r->flags & RENAME_EXCHANGE))
+		places_changed(e, r);
 	if (err && !result && r->victim.node && !r->victim.keep)
 		late_add(e, r->victim.node);
 	if (err && !late_may(e, err))

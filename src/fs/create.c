@@ -63,6 +63,8 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	vex_err err = making_begin(req, parent, name, &m);
 	if (!err)
 		err = making_done(&m, mknodat(m.dir.fd, name, mode, rdev), &e);
+	if (!err && S_ISREG(e.attr.st_mode))
+		vex_engine_made(m.fs->engine, m.dir.fd, name);
 	reply_entry(req, err, &e);
 }
 
@@ -176,6 +178,8 @@ static vex_err create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	if (err)
 		return err == -EEXIST && !(flags & O_EXCL) ? -ESTALE : err;
 	vex_engine_file_event(m.fs->engine, VEX_NOTE_CREATE, m.dir.fd, name);
+	if (m.name)
+		vex_engine_made(m.fs->engine, m.dir.fd, name);
 	err = entry_of_open(&m, fd, e);
 	if (err)
 		return err;

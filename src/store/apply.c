@@ -157,7 +157,8 @@ static vex_err put_row(struct writer *w, const struct vex_change *c,
 	    c->slot, (int64_t)c->rows, (int64_t)c->form, c->stamp.size, c->stamp.mtime_ns,
 	    (int64_t)c->stamp.open, c->key, c->key_len, c->text, c->text_len);
 
-	return err ? err
+	return err || c->quiet
+		   ? err
 		   : apply_log(w, FMT_LOG_PUT, c->node, c->space->id, c->key, c->key_len,
 			       old->there ? old->slot : NO_SLOT, c->slot, c->path);
 }
@@ -251,11 +252,11 @@ static vex_err drop_attach(struct writer *w, struct vex_change *c, sqlite3_stmt 
 	w->lsn++;
 	c->lsn = w->lsn;
 	err = drop_old(w, sp, &old);
-	return err ? err
-		   : apply_log(w, FMT_LOG_DELETE, c->node, sp->id,
-			       sqlite3_column_blob(st, 9),
-			       (uint32_t)sqlite3_column_bytes(st, 9), old.slot, NO_SLOT,
-			       c->path);
+	return err || c->quiet ? err
+			       : apply_log(w, FMT_LOG_DELETE, c->node, sp->id,
+					   sqlite3_column_blob(st, 9),
+					   (uint32_t)sqlite3_column_bytes(st, 9),
+					   old.slot, NO_SLOT, c->path);
 }
 
 /* The list is read anew after each deletion: SQLite does not promise what a running

@@ -94,11 +94,17 @@ exits "reattach of the other" 0 vexctl reattach d
 equal "its own stays" 5,6 "$(getfattr --only-values -n user.vexfs.t "$MNT/d")"
 equal "the other came" 3,4 "$(getfattr --only-values -n user.vexfs.t.k2 "$MNT/d")"
 attach d t.k2 3,4
-# Removed, then made again: that is another file.
+# Removed: that is deletion. Made again at once: a replacement (replaced.sh has more).
 rm "$MNT/d"
-echo again >"$MNT/d"
 exits "rm is deletion" 1 vexctl stale
-exits "nothing to bring back" 1 vexctl reattach d
+echo again >"$MNT/d"
+equal "made again" "d " "$(stale)"
+attach d t 5,6
+attach d t.k2 3,4
+exits "attached anew" 1 vexctl stale
+rm "$MNT/d"
+exits "rm is deletion, again" 1 vexctl stale
+exits "nothing to bring back" 2 vexctl reattach d
 exits "no such file" 2 vexctl reattach nosuch
 exits "no path" 2 vexctl reattach
 
