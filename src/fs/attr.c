@@ -59,12 +59,22 @@ bool inode_is_capless(const struct inode *i)
  * that a write takes away on the backing file, times moved by a store through a mapping.
  * (Its own write(2) the kernel takes into account.)
  */
-double inode_attr_keep(const struct inode *i)
+double inode_attr_keep(struct vex_fs *fs, struct inode *i, const struct stat *st,
+		       bool told)
 {
+	bool seen; /* is each change of it seen? */
+
 	if (atomic_load_explicit(&i->backing, memory_order_relaxed) &&
 	    (atomic_load(&i->sxid) || atomic_load(&i->nrdwr)))
 		return 0;
-	return KEEP_SECONDS;
+	if (!fs->watch || !i->packing || st->st_dev != fs->root_dev)
+		seen = false;
+	else if (S_ISDIR(i->type))
+		seen = watched_long(fs, i);
+	else
+		seen = told && st->st_nlink == 1 && !atomic_load(&i->mapped) &&
+		       !atomic_load(&i->ignored);
+	return seen ? WATCHED_SECONDS : KEEP_SECONDS;
 }
 
 /* ---- GETATTR -------------------------------------------------------------------- */
@@ -87,15 +97,17 @@ vex_err inode_stat(struct vex_fs *fs, struct inode *i, struct stat *st)
 	return fstatat(ref.fd, "", st, AT_EMPTY_PATH) ? -errno : 0;
 }
 
-static void reply_attr(fuse_req_t req, struct inode *i, vex_err err, struct stat *st)
+static void reply_attr(fuse_req_t req, struct inode *i, vex_err err, struct stat *st,
+		       bool told)
 {
 	if (err) {
 		reply_err(req, err);
 		return;
 	}
+	double keep = inode_attr_keep(fs_of(req), i, st, told);
 	inode_seen(i, st);
 	stat_show(fs_of(req), st);
-	fuse_reply_attr(req, st, inode_attr_keep(i));
+	fuse_reply_attr(req, st, keep);
 }
 
 /* When the file was made: false where the backing filesystem does not know. */
@@ -112,19 +124,21 @@ static bool birth_of(struct vex_fs *fs, struct inode *i, struct statx_timestamp 
 	return true;
 }
 
-static void reply_statx(fuse_req_t req, struct inode *i, struct stat *st)
+static void reply_statx(fuse_req_t req, struct inode *i, struct stat *st, bool told)
 {
 	struct statx_timestamp birth;
 	bool known = birth_of(fs_of(req), i, &birth);
+	double keep = inode_attr_keep(fs_of(req), i, st, told);
 
 	inode_seen(i, st);
 	stat_show(fs_of(req), st);
-	wire_reply_statx(req, st, known ? &birth : NULL, inode_attr_keep(i));
+	wire_reply_statx(req, st, known ? &birth : NULL, keep);
 }
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct inode *i = inode_of(req, ino);
+	bool told = inode_in_watched(fs_of(req), i);
 	struct stat st;
 	vex_err err;
 
@@ -133,9 +147,9 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	else
 		err = inode_stat(fs_of(req), i, &st);
 	if (!err && wire_is_statx())
-		reply_statx(req, i, &st);
+		reply_statx(req, i, &st, told);
 	else
-		reply_attr(req, i, err, &st);
+		reply_attr(req, i, err, &st, told);
 }
 
 /* ---- SETATTR -------------------------------------------------------------------- */
@@ -287,6 +301,8 @@ static vex_err setattr(fuse_req_t req, struct inode *i, struct handle *h,
 	if (err)
 		return err;
 	int fd = h ? h->fd : ref.fd;
+	if (valid & FUSE_SET_ATTR_SIZE && !h && atomic_load(&i->node))
+		quiet_settle(fs, i);
 	if (fstatat(fd, "", &before, AT_EMPTY_PATH))
 		return -errno;
 	if (valid || may_change_nothing(req, &before))
@@ -304,10 +320,11 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
 {
 	struct handle *h = fi && handle_of(fi)->fd >= 0 ? handle_of(fi) : NULL;
 	struct inode *i = inode_of(req, ino);
+	bool told = inode_in_watched(fs_of(req), i);
 	struct stat after;
 	vex_err err = setattr(req, i, h, attr, valid, &after);
 
-	reply_attr(req, i, err, &after);
+	reply_attr(req, i, err, &after, told);
 }
 
 /* ---- READLINK, STATFS

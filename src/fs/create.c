@@ -152,7 +152,7 @@ static vex_err entry_of_open(struct making *m, int fd, struct fuse_entry_param *
 
 	if (path < 0)
 		return -errno;
-	return entry_from_fd(m->fs, m->parent, m->name, path, e);
+	return entry_from_fd(m->fs, m->parent, m->name, path, false, e);
 }
 
 /* Where it is made, and by which name: a nameless one is made in the directory itself. */
@@ -202,8 +202,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		return;
 	}
 	struct inode *i = inode_of(req, e.ino);
-	h->quiet = handle_quiet(fs, h, true);
-	fi->noflush = h->quiet;
+	fi->noflush = handle_made_quiet(fs, h);
 	fi->fh = (uintptr_t)h;
 	struct stat st = e.attr;
 	if (handle_reply(req, h, &e, fi, &st)) { /* nobody will release it */

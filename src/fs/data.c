@@ -138,5 +138,9 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 	}
 	if (n)
 		atomic_store(&out->dirty, true);
+	/* Its time of access has moved, and the kernel knows nothing of that. */
+	if (inode_in_watched(fs_of(req), in->inode))
+		fuse_lowlevel_notify_inval_inode(fs_of(req)->session, in->inode->id, -1,
+						 0);
 	fuse_reply_write(req, (size_t)n);
 }

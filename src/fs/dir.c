@@ -74,11 +74,12 @@ static vex_err open_now(struct vex_fs *fs, struct handle *h)
 	return dirbuf_of(h) ? dir_open(fs, h->inode, &h->dir->fd) : -ENOMEM;
 }
 
-static bool listed_lately(const struct inode *i)
+static bool listed_lately(const struct vex_fs *fs, const struct inode *i)
 {
+	double keep = watched(fs, i) ? WATCHED_SECONDS : KEEP_SECONDS;
 	uint32_t at = atomic_load_explicit(&i->listed, memory_order_relaxed);
 
-	return at && clock_ms() - at < (uint32_t)(KEEP_SECONDS * 1000 / 2);
+	return at && clock_ms() - at < (uint32_t)(keep * 1000 / 2);
 }
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -101,8 +102,9 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_err(req, err);
 		return;
 	}
+	watch_dir(fs, i);
 	fi->cache_readdir = i->kind == I_BACKED;
-	fi->keep_cache = i->kind == I_BACKED && listed_lately(i);
+	fi->keep_cache = i->kind == I_BACKED && listed_lately(fs, i);
 	fi->fh = (uintptr_t)h;
 	if (fuse_reply_open(req, fi))
 		handle_close(fs, h);

@@ -191,6 +191,7 @@ vex_err vex_fs_new(const struct vex_fs_opts *o, struct vex_fs **out)
 	fs->debug = o->debug;
 	fs->single_threaded = o->single_threaded;
 	fs->started = time(NULL);
+	atomic_store(&fs->generation, 1);
 	fs->stop_fd = eventfd(0, EFD_CLOEXEC);
 	vex_engine_on_stamp(fs->engine, through_settle, fs);
 	pthread_mutex_init(&fs->devs_lock, NULL);
@@ -262,6 +263,7 @@ void vex_fs_status(struct vex_fs *f, struct vex_buf *out)
 	vex_buf_fmt(out, "\"cached_descriptors\": %u,\n", fds);
 	vex_buf_fmt(out, "\"cached_descriptors_max\": %u,\n", f->fds.cap);
 	vex_buf_fmt(out, "\"pinned_descriptors\": %u,\n", pinned);
+	vex_buf_fmt(out, "\"watched_directories\": %u,\n", watch_marks(f));
 	vex_buf_fmt(out, "\"reopened\": %llu,\n",
 		    (unsigned long long)atomic_load(&f->fds.reopened));
 	vex_buf_fmt(out, "\"file_handles\": %s,\n", f->handles ? "true" : "false");

@@ -33,8 +33,10 @@
 #include <vexfs/fs.h>
 
 /* How long the kernel may believe a name or attributes: bounds how late a change made
- * behind the mount is seen. Names that do not exist are never remembered. */
+ * behind the mount is seen. Where such a change is told to it (watch.c): much longer.
+ * Names that do not exist are never remembered. */
 #define KEEP_SECONDS 1.0
+#define WATCHED_SECONDS 60.0
 
 #define SHARDS 64u
 #define HIDDEN_NAME ".vexfs"
@@ -69,8 +71,14 @@ struct inode {
 	_Atomic int64_t ctime_ns; /* of the last open: same now, pages may stay */
 	_Atomic uint32_t capless; /* no security.capability, seen at, ms; 0: unknown */
 	_Atomic uint32_t
-	    listed;          /* a directory: last listed whole, begun at, ms; 0: not */
-	_Atomic bool sxid;   /* seen with setuid or setgid */
+	    listed; /* a directory: last listed whole, begun at, ms; 0: not */
+	_Atomic uint32_t watched; /* a directory: in which vex_fs.generation; watch.c */
+	_Atomic uint32_t watched_at; /* clock_ms */
+	_Atomic uint32_t nwrite;     /* handles by which the kernel writes itself */
+	_Atomic uint32_t nquiet;     /* handles that write and are not told at close */
+	_Atomic uint8_t lookups; /* a directory: names found in it, up to LOOKUPS_WATCH */
+	_Atomic bool ignored;    /* changes of content are not told */
+	_Atomic bool sxid;       /* seen with setuid or setgid */
 	_Atomic bool mapped; /* the backing file may be mapped to write, by the kernel */
 	_Atomic uint32_t backing; /* shard to write: pass-through id; 0: plain */
 	_Atomic uint32_t nrdwr;   /* shard to write: handles that may map it to write */
@@ -142,7 +150,9 @@ struct vex_fs {
 	uint64_t offered, init_unique;   /* INIT: flags, request to answer */
 	_Atomic int hope;                /* that what is looked up is held: lookup.c */
 	_Atomic uint64_t through, plain; /* opens of content, so and so */
-	_Atomic bool no_path_ids;        /* O_PATH descriptors make no pass-through ids */
+	struct watch *watch;             /* NULL: not possible here */
+	_Atomic uint32_t generation;
+	_Atomic bool no_path_ids; /* O_PATH descriptors make no pass-through ids */
 	time_t started;
 	struct shard shards[SHARDS];
 	struct fdcache fds;
@@ -223,6 +233,30 @@ static inline bool inode_has_fh(const struct inode *i)
 }
 /* Of a packed id; NULL: unknown. `ref`: one reference more. */
 struct inode *inode_by_id(struct vex_fs *fs, uint64_t id, bool ref);
+
+/* Whether the directory it was last found in is watched. */
+bool inode_in_watched(struct vex_fs *fs, struct inode *i);
+/* What the kernel knows, of one shard: heap, names too; name NULL: unknown. */
+struct inode_at {
+	uint64_t parent, id;
+	char *name;
+};
+size_t itable_shard(struct vex_fs *fs, unsigned k, struct inode_at **out);
+
+/* ---- directories that are watched: watch.c ----------------------------------------- */
+
+/* So many names looked up in a directory say that more will be. */
+#define LOOKUPS_WATCH 64
+void watch_start(struct vex_fs *fs);
+void watch_stop(struct vex_fs *fs);
+/* From now on, if it can be. */
+void watch_dir(struct vex_fs *fs, struct inode *i);
+bool watched(const struct vex_fs *fs, const struct inode *dir);
+/* Long enough that no look at the directory from before is still under way. */
+bool watched_long(const struct vex_fs *fs, const struct inode *dir);
+/* The last handle that writes by pass-through ends; fd: any descriptor of it. */
+void watch_closed(struct vex_fs *fs, struct inode *i, int fd);
+uint32_t watch_marks(struct vex_fs *fs);
 
 /* ---- node ids: nodeid.c ----------------------------------------------------------- */
 
@@ -368,9 +402,10 @@ vex_err handle_new(struct vex_fs *fs, struct inode *i, int fd,
 /* The descriptor of an open file, opened now where it had not been wanted: one that reads
  * by pass-through. Lives as long as the handle. -EBADF: it is no file of STORE. */
 vex_err handle_fd(struct vex_fs *fs, struct handle *h, int *fd) VEX_CHECKED;
-/* Whether close(2) of a writer has nothing to say, and need not ask us. made: it is the
- * handle of a CREATE. */
-bool handle_quiet(struct vex_fs *fs, struct handle *h, bool made);
+/* Whether close(2) of the handle of a CREATE has nothing to say, and need not ask us. */
+bool handle_made_quiet(struct vex_fs *fs, struct handle *h);
+/* What such writers wrote is noticed, if they have closed: waits a moment for that. */
+void quiet_settle(struct vex_fs *fs, struct inode *i);
 /* Whether a handle of these flags can do without a descriptor. */
 bool handle_needs_no_fd(struct vex_fs *fs, struct inode *i, int flags,
 			const struct stat *st);
@@ -440,8 +475,10 @@ bool inode_is_capless(const struct inode *i);
 uint32_t clock_ms(void);
 /* What was seen of an inode: keeps `sxid`. */
 void inode_seen(struct inode *i, const struct stat *st);
-/* How long attributes of it may be believed. */
-double inode_attr_keep(const struct inode *i);
+/* How long attributes of it may be believed; st: as the backing filesystem gave it; told:
+ * whether its directory was watched before that (for a directory: not asked). */
+double inode_attr_keep(struct vex_fs *fs, struct inode *i, const struct stat *st,
+		       bool told);
 void acting_end(struct acting *a);
 #define AUTO_ACTING __attribute__((cleanup(acting_end)))
 
@@ -455,9 +492,9 @@ vex_err entry_lookup(struct vex_fs *fs, struct inode *parent, const char *name,
 vex_err entry_listed(struct vex_fs *fs, struct inode *parent, const char *name,
 		     struct fuse_entry_param *e) VEX_CHECKED;
 /* For an object just opened as O_PATH; takes the descriptor. parent NULL: unknown;
- * name NULL: it has none. */
+ * name NULL: it has none; told: parent was watched before the name was looked up. */
 vex_err entry_from_fd(struct vex_fs *fs, struct inode *parent, const char *name, int fd,
-		      struct fuse_entry_param *e) VEX_CHECKED;
+		      bool told, struct fuse_entry_param *e) VEX_CHECKED;
 /* The same of a file just made, by the descriptor it was made with, which stays the
  * caller's. */
 vex_err entry_of_made(struct vex_fs *fs, struct inode *parent, const char *name, int fd,

@@ -374,6 +374,32 @@ bool inode_place(struct vex_fs *fs, struct inode *i, struct inode **parent,
 	return true;
 }
 
+bool inode_in_watched(struct vex_fs *fs, struct inode *i)
+{
+	SCOPED_LOCK(&shard_of_inode(fs, i)->lock);
+	return i->parent && watched(fs, i->parent);
+}
+
+size_t itable_shard(struct vex_fs *fs, unsigned k, struct inode_at **out)
+{
+	struct shard *s = &fs->shards[k];
+	size_t n = 0;
+
+	SCOPED_LOCK(&s->lock);
+	struct inode_at *all = malloc((s->n + 1) * sizeof(*all));
+	for (size_t b = 0; all && b < s->nbuckets; b++) {
+		for (struct inode *i = s->bucket[b]; i; i = i->next) {
+			if (i->kind != I_BACKED)
+				continue;
+			all[n].id = i->id;
+			all[n].parent = i->parent ? i->parent->id : 0;
+			all[n++].name = i->name ? strdup(i->name) : NULL;
+		}
+	}
+	*out = all;
+	return n;
+}
+
 /* ---- handles -------------------------------------------------------------------- */
 
 void inode_opened(struct vex_fs *fs, struct inode *i)

@@ -39,8 +39,9 @@ void stat_show(struct vex_fs *fs, struct stat *st)
 	st->st_ino ^= (uint64_t)dev_index(fs, st->st_dev) << 56;
 }
 
+/* told: the directory it was found in was watched before it was looked at. */
 static void entry_fill(struct vex_fs *fs, struct inode *i, const struct stat *st,
-		       struct fuse_entry_param *e)
+		       bool told, struct fuse_entry_param *e)
 {
 	memset(e, 0, sizeof(*e));
 	e->ino = i == fs->root ? FUSE_ROOT_ID : i->id;
@@ -48,8 +49,10 @@ static void entry_fill(struct vex_fs *fs, struct inode *i, const struct stat *st
 	e->attr = *st;
 	stat_show(fs, &e->attr);
 	inode_seen(i, st);
-	e->attr_timeout = inode_attr_keep(i);
-	e->entry_timeout = KEEP_SECONDS;
+	e->attr_timeout = inode_attr_keep(fs, i, st, told);
+	/* What is mounted there, or not any more, is no change in the directory. */
+	e->entry_timeout =
+	    told && st->st_dev == fs->root_dev ? WATCHED_SECONDS : KEEP_SECONDS;
 }
 
 vex_err entry_of_made(struct vex_fs *fs, struct inode *parent, const char *name, int fd,
@@ -66,12 +69,12 @@ vex_err entry_of_made(struct vex_fs *fs, struct inode *parent, const char *name,
 		return err;
 	inode_name(fs, i, parent, name);
 	inode_capless(i);
-	entry_fill(fs, i, &st, e);
+	entry_fill(fs, i, &st, false, e);
 	return 0;
 }
 
 vex_err entry_from_fd(struct vex_fs *fs, struct inode *parent, const char *name, int fd,
-		      struct fuse_entry_param *e)
+		      bool told, struct fuse_entry_param *e)
 {
 	AUTO_CLOSE int own = fd;
 	struct fdref ref;
@@ -95,7 +98,7 @@ vex_err entry_from_fd(struct vex_fs *fs, struct inode *parent, const char *name,
 		fd_pin(&ref);
 	}
 	fd_put(&ref);
-	entry_fill(fs, i, &st, e);
+	entry_fill(fs, i, &st, told, e);
 	return 0;
 }
 
@@ -114,6 +117,7 @@ static int held_entry(struct vex_fs *fs, struct inode *parent, const char *name,
 {
 	int hope = atomic_load_explicit(&fs->hope, memory_order_relaxed);
 	uint64_t since = fd_clock(fs);
+	bool told = watched(fs, parent);
 	struct stat st;
 
 	if (hope < 0 && hope % HOPE_AGAIN) {
@@ -131,7 +135,7 @@ static int held_entry(struct vex_fs *fs, struct inode *parent, const char *name,
 		return 0;
 	}
 	inode_name(fs, i, parent, name);
-	entry_fill(fs, i, &st, e);
+	entry_fill(fs, i, &st, told, e);
 	return 1;
 }
 
@@ -148,10 +152,11 @@ vex_err entry_lookup(struct vex_fs *fs, struct inode *parent, const char *name,
 	int known = held_entry(fs, parent, name, dir.fd, e);
 	if (known)
 		return known < 0 ? known : 0;
+	bool told = watched(fs, parent);
 	int fd = vex_openat(dir.fd, name, O_PATH | O_NOFOLLOW, 0);
 	if (fd < 0)
 		return -errno;
-	return entry_from_fd(fs, parent, name, fd, e);
+	return entry_from_fd(fs, parent, name, fd, told, e);
 }
 
 /*
@@ -165,6 +170,7 @@ vex_err entry_listed(struct vex_fs *fs, struct inode *parent, const char *name,
 		     struct fuse_entry_param *e)
 {
 	AUTO_FD struct fdref dir = FDREF_INIT;
+	bool told = watched(fs, parent);
 	struct inode *i;
 	struct stat st;
 	struct vex_fh fh;
@@ -185,7 +191,7 @@ vex_err entry_listed(struct vex_fs *fs, struct inode *parent, const char *name,
 	if (err)
 		return err;
 	inode_name(fs, i, parent, name);
-	entry_fill(fs, i, &st, e);
+	entry_fill(fs, i, &st, told, e);
 	return 0;
 }
 
@@ -210,6 +216,19 @@ void reply_entry(fuse_req_t req, vex_err err, const struct fuse_entry_param *e)
 		inode_unref(fs, i, 1);
 }
 
+/* Not before the answer, which would then be believed for long: the change it may have
+ * missed came before the watching. */
+static void looked_up(struct vex_fs *fs, struct inode *dir)
+{
+	uint8_t n = atomic_load_explicit(&dir->lookups, memory_order_relaxed);
+
+	if (n < LOOKUPS_WATCH)
+		atomic_store_explicit(&dir->lookups, (uint8_t)(n + 1),
+				      memory_order_relaxed);
+	if (n == LOOKUPS_WATCH - 1)
+		watch_dir(fs, dir);
+}
+
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct vex_fs *fs = fs_of(req);
@@ -230,6 +249,8 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		return;
 	}
 	err = entry_lookup(fs, dir, name, &e);
+	if (!err)
+		looked_up(fs, dir);
 	reply_entry(req, err, &e);
 }
 

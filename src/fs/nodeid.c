@@ -235,5 +235,5 @@ vex_err nodeid_lookup(struct vex_fs *fs, uint64_t id, bool up, struct fuse_entry
 		err = check_place(fs, fd);
 	if (err)
 		return err;
-	return entry_from_fd(fs, NULL, NULL, take_fd(&fd), e);
+	return entry_from_fd(fs, NULL, NULL, take_fd(&fd), false, e);
 }

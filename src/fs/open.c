@@ -14,7 +14,8 @@
  * FLUSH is a round trip of each close(2), asked for where it says something: *.vec files,
  * files with attachments, events of all files, filesystems that tell errors then. Else
  * RELEASE, which nobody waits for, does the same (`quiet`): an attachment set while the
- * file is open and empty is fresh until then, and takes its stamp there.
+ * file is open and empty is fresh until then, and takes its stamp there. Whoever opens
+ * such a file to change it after that close comes after it (quiet_settle).
  *
  * `dirty` is set after content has changed and before the client is told, so whoever
  * flushes later finds it set.
@@ -78,6 +79,8 @@ void handle_close(struct vex_fs *fs, struct handle *h)
 		handle_look(fs, h);
 	if (handle_written(fs, h))
 		vex_debug("a file written to was not attached");
+	if (h->quiet)
+		atomic_fetch_sub(&i->nquiet, 1);
 	handle_unlink(fs, h);
 	handle_io_end(fs, h);
 	atomic_fetch_sub(&i->nexec, h->exec);
@@ -197,6 +200,8 @@ static vex_err open_as(fuse_req_t req, struct inode *i, int flags, struct stat *
 
 	if (err)
 		return err;
+	if (flags & O_TRUNC && atomic_load(&i->node))
+		quiet_settle(fs, i);
 	if (fstatat(ref->fd, "", st, AT_EMPTY_PATH))
 		return -errno;
 	inode_seen(i, st);
@@ -213,7 +218,7 @@ static vex_err open_as(fuse_req_t req, struct inode *i, int flags, struct stat *
 	return open_backing(fs, i, ref->fd, flags, out);
 }
 
-bool handle_quiet(struct vex_fs *fs, struct handle *h, bool made)
+static bool may_be_quiet(struct vex_fs *fs, struct handle *h, bool made)
 {
 	AUTO_OBJ struct objref o = OBJREF_INIT;
 
@@ -222,6 +227,43 @@ bool handle_quiet(struct vex_fs *fs, struct handle *h, bool made)
 		return false;
 	return made || !may_have_attachments(h->inode) ||
 	       (!obj_get(fs, h->inode, h->fd, &o) && !vex_engine_has(fs->engine, &o.obj));
+}
+
+#define SETTLE_TRIES 100
+
+void quiet_settle(struct vex_fs *fs, struct inode *i)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+
+	if (fs->single_threaded) /* all that came before is done */
+		return;
+	for (int k = 0; k < SETTLE_TRIES && atomic_load(&i->nquiet); k++)
+		nanosleep(&pause, NULL);
+}
+
+static void be_quiet(struct handle *h)
+{
+	h->quiet = true;
+	atomic_fetch_add(&h->inode->nquiet, 1);
+}
+
+bool handle_made_quiet(struct vex_fs *fs, struct handle *h)
+{
+	if (may_be_quiet(fs, h, true))
+		be_quiet(h);
+	return h->quiet;
+}
+
+/* Whether close(2) of a handle just opened need not ask. */
+static bool no_flush(struct vex_fs *fs, struct handle *h, int flags)
+{
+	if ((flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY) /* it has nothing to say */
+		return true;
+	if (may_be_quiet(fs, h, false))
+		be_quiet(h);
+	else
+		quiet_settle(fs, h->inode);
+	return h->quiet;
 }
 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -251,10 +293,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	atomic_store(&h->dirty, (fi->flags & O_TRUNC) != 0);
 	h->exec = fi->flags & OPEN_EXEC;
 	atomic_fetch_add(&i->nexec, h->exec);
-	/* What cannot write has nothing to say at close. */
-	bool reads = (fi->flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY;
-	h->quiet = !reads && handle_quiet(fs, h, false);
-	fi->noflush = reads || h->quiet;
+	fi->noflush = no_flush(fs, h, fi->flags);
 	fi->fh = (uintptr_t)h;
 	if (handle_reply(req, h, NULL, fi, &st))
 		handle_close(fs, h);

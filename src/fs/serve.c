@@ -191,7 +191,9 @@ vex_err vex_fs_serve(struct vex_fs *f)
 	vex_err err = stopper_start(f, &s);
 	if (err)
 		return err;
+	watch_start(f);
 	int r = loop(f);
+	watch_stop(f);
 	atomic_store(&s.left, true);
 	vex_fs_stop(f);
 	pthread_join(s.thread, NULL);

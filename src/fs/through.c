@@ -138,6 +138,8 @@ int handle_reply(fuse_req_t req, struct handle *h, struct fuse_entry_param *e,
 		return err;
 	}
 	h->through = io.id && writer;
+	if (h->through)
+		atomic_fetch_add(&i->nwrite, 1);
 	if (io.id && h->rdwr)
 		atomic_store(&i->mapped, true);
 	atomic_store(&h->size, st->st_size);
@@ -145,7 +147,7 @@ int handle_reply(fuse_req_t req, struct handle *h, struct fuse_entry_param *e,
 	fi->direct_io = h->through && !io.uid != root;
 	fi->keep_cache = pages_still_good(i, st, io.id != 0) && !e;
 	if (e)
-		e->attr_timeout = inode_attr_keep(i);
+		e->attr_timeout = inode_attr_keep(fs, i, st, false);
 	atomic_fetch_add_explicit(io.id ? &fs->through : &fs->plain, 1,
 				  memory_order_relaxed);
 	return wire_reply_open(req, e, fi, io.id);
@@ -201,6 +203,8 @@ void handle_io_end(struct vex_fs *fs, struct handle *h)
 {
 	struct inode_io io = { 0 };
 
+	if (h->through && atomic_fetch_sub(&h->inode->nwrite, 1) == 1)
+		watch_closed(fs, h->inode, h->fd);
 	if (h->io)
 		io = inode_io_end(fs, h->inode, h->rdwr);
 	if (!io.id || !fs->session)

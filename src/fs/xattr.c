@@ -184,6 +184,8 @@ static void get_ours(fuse_req_t req, struct inode *i, const char *attr, size_t s
 	AUTO_BUF struct vex_buf value = { .cap = VEX_VALUE_MAX };
 	struct caller who;
 
+	if (atomic_load(&i->nquiet) && named_vec(fs, i))
+		quiet_settle(fs, i); /* it got that name while it was open */
 	vex_err err = obj_get(fs, i, -1, &o);
 	if (!err) {
 		/* Only what is computed looks at who asks. */
