@@ -171,12 +171,18 @@ static int run(struct options *o, int pipe)
 	struct vex_engine *engine;
 	AUTO_CLOSE int rootfd = -1;
 
+	/* Signals first: threads made after are not sent any. */
 	if (signals_start())
 		return vexfs_fail(1, "cannot start a thread");
+	if (vex_deep_start()) {
+		signals_end();
+		return vexfs_fail(1, "cannot start a thread");
+	}
 	vex_err err = vex_fs_open_store(o->store, o->mountpoint, &rootfd, &problem);
 	if (!err)
 		err = vex_engine_open(rootfd, &o->engine, &engine, &problem);
 	if (err) {
+		vex_deep_end();
 		signals_end();
 		return vexfs_fail(1, "%s",
 				  *problem.text ? problem.text : strerrordesc_np(-err));
@@ -186,6 +192,7 @@ static int run(struct options *o, int pipe)
 		fprintf(stderr, "vexfs: warning: %s\n", problem.text);
 	int code = with_engine(o, rootfd, engine, pipe);
 	vex_engine_close(engine);
+	vex_deep_end();
 	signals_end();
 	return code;
 }

@@ -113,6 +113,25 @@ static inline uint64_t vex_min64(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/* ---- stacks ------------------------------------------------------------ */
+
+/* Whether this thread serves a request now, on a stack of which it may use little. */
+void vex_stack_small(bool yes);
+bool vex_stack_is_small(void);
+
+/* Runs it here where the stack is deep, else on a thread that has one, and waits: -ENOMEM
+ * where too many wait. For a few words now and then; what it waits for must not wait for
+ * it. The thread is there between these two. */
+vex_err vex_deep_call(vex_err (*fn)(void *), void *arg);
+vex_err vex_deep_start(void) VEX_CHECKED;
+void vex_deep_end(void);
+
+/* First in a function that such a thread must not call (src/base/stack.c). VEX_APART
+ * keeps a static one from being inlined where its caller may be called. */
+#define vex_deep_only() vex_deep_only_at(__func__)
+void vex_deep_only_at(const char *function);
+#define VEX_APART __attribute__((noinline))
+
 /* ---- log --------------------------------------------------------------- */
 
 enum vex_log_level { VEX_LOG_ERROR, VEX_LOG_WARN, VEX_LOG_INFO, VEX_LOG_DEBUG };

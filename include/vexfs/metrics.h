@@ -205,6 +205,7 @@ struct vex_slow {
 #define VEX_SLOW_KEPT 64u
 void vex_slow_add(enum vex_op op, uint64_t ns, vex_err err, uint32_t uid, const char *fmt,
 		  ...) VEX_PRINTF(5, 6);
+void vex_slow_plain(enum vex_op op, uint64_t ns, vex_err err, uint32_t uid);
 /* At most n into out; how many. */
 size_t vex_slow_read(struct vex_slow *out, size_t n);
 

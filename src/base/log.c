@@ -7,6 +7,9 @@
  * second are written; the first line of a later second says how many were not. The last
  * error and warning are kept for `status`, written or not.
  *
+ * Requests have no stack for printing: their lines are written on a deep one
+ * (vex_deep_call), and they wait for it.
+ *
  * Lock: `lock` guards counts and the kept line; nothing is written under it.
  */
 #include <syslog.h>
@@ -112,24 +115,42 @@ static VEX_PRINTF(2, 3) void write_words(enum vex_log_level level, const char *f
 	va_end(ap);
 }
 
-void vex_log(enum vex_log_level level, const char *fmt, ...)
+struct line {
+	enum vex_log_level level;
+	const char *fmt;
+	va_list ap;
+};
+
+/* fprintf alone takes 10 KB of stack. */
+static VEX_APART vex_err put_line(void *arg)
 {
+	struct line *l = arg;
 	unsigned dropped;
 	va_list ap;
 
-	if ((int)level > atomic_load_explicit(&log_max, memory_order_relaxed))
-		return;
-	if (level <= VEX_LOG_WARN) {
-		va_start(ap, fmt);
-		keep(fmt, ap);
+	vex_deep_only();
+	if (l->level <= VEX_LOG_WARN) {
+		va_copy(ap, l->ap);
+		keep(l->fmt, ap);
 		va_end(ap);
 	}
-	if (!admit(level, &dropped))
-		return;
+	if (!admit(l->level, &dropped))
+		return 0;
 	if (dropped)
-		write_words(level, "%u lines were not written: too many a second",
+		write_words(l->level, "%u lines were not written: too many a second",
 			    dropped);
-	va_start(ap, fmt);
-	write_line(level, fmt, ap);
-	va_end(ap);
+	write_line(l->level, l->fmt, l->ap);
+	return 0;
+}
+
+void vex_log(enum vex_log_level level, const char *fmt, ...)
+{
+	struct line l = { .level = level, .fmt = fmt };
+
+	if ((int)level > atomic_load_explicit(&log_max, memory_order_relaxed))
+		return;
+	va_start(l.ap, fmt);
+	if (vex_deep_call(put_line, &l))
+		atomic_fetch_add(&nsuppressed, 1);
+	va_end(l.ap);
 }

@@ -136,10 +136,12 @@ static bool say_shape(struct vex_session *s, vex_err err, const struct vex_item 
 	AUTO_SPACE struct vex_space *sp = NULL;
 	struct vex_space_spec spec;
 	char name[VEX_SPACE_NAME_MAX + 1];
+	size_t len = strcspn(item->attr, ".");
 
-	if (err != -EINVAL || item->del)
+	if (err != -EINVAL || item->del || len >= sizeof(name))
 		return false;
-	snprintf(name, sizeof(name), "%.*s", (int)strcspn(item->attr, "."), item->attr);
+	memcpy(name, item->attr, len);
+	name[len] = '\0';
 	if (vex_space_find(vex_engine_store(s->control->engine), name, &sp))
 		return false;
 	vex_space_spec(sp, &spec);

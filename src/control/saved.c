@@ -29,7 +29,7 @@ static vex_err path_of(const char *name, struct saved_path *p)
 {
 	if (!*name || *name == '.' || strlen(name) > NAME_MAX || strchr(name, '/'))
 		return -EINVAL;
-	snprintf(p->path, sizeof(p->path), "%s/%s", DIR_NAME, name);
+	strcpy(stpcpy(p->path, DIR_NAME "/"), name);
 	return 0;
 }
 
@@ -180,28 +180,46 @@ static vex_err parse(struct vex_control *c, const struct vex_cred *cred, const c
 	return err;
 }
 
-vex_err vex_saved_run(struct vex_control *c, const struct vex_cred *cred,
-		      const char *name, struct vex_result **out)
+struct saved_search {
+	struct vex_control *c;
+	const struct vex_cred *cred;
+	const char *name;
+	struct vex_result **out;
+};
+
+/* A lookup that leads here has used much of its stack already. */
+static VEX_APART vex_err run_saved(void *arg)
 {
+	struct saved_search *j = arg;
 	AUTO_RUNNING struct running r = { 0 };
 	AUTO_BUF struct vex_buf json = { 0 };
-	struct call call = { .cred = cred, .in_size = sizeof(struct vexfs_search) };
-	vex_err err = vex_saved_get(c, name, &json);
+	struct call call = { .cred = j->cred, .in_size = sizeof(struct vexfs_search) };
+	vex_err err;
 
-	*out = NULL;
+	vex_deep_only();
+	err = vex_saved_get(j->c, j->name, &json);
 	if (err || !json.len)
 		return err;
-	err = parse(c, cred, json.data, json.len, &r);
+	err = parse(j->c, j->cred, json.data, json.len, &r);
 	if (err)
 		return err;
 	call.s = r.s;
-	call.engine = c->engine;
+	call.engine = j->c->engine;
 	call.head = r.s->head;
 	call.data = (const uint8_t *)r.data.data;
 	call.data_len = r.data.len;
-	err = search_find(&call, r.s->head, out);
+	err = search_find(&call, r.s->head, j->out);
 	free(call.copy);
 	return err;
+}
+
+vex_err vex_saved_run(struct vex_control *c, const struct vex_cred *cred,
+		      const char *name, struct vex_result **out)
+{
+	struct saved_search j = { .c = c, .cred = cred, .name = name, .out = out };
+
+	*out = NULL;
+	return vex_pool_call(c->pool, run_saved, &j);
 }
 
 /* ---- the request of one ------------------------------------------------------------ */

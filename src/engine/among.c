@@ -80,6 +80,7 @@ vex_err among_find(struct search *s)
 	bool done = false;
 	vex_err err = 0;
 
+	vex_deep_only();
 	s->whole = false;
 	if (s->q->mmr)
 		return search_scan(s);

@@ -448,14 +448,13 @@ static bool worth_it(const struct search *s)
 	return s->where || s->under || s->q->cred->uid;
 }
 
-vex_err cands_prepare(struct search *s)
+static VEX_APART vex_err prepare(struct search *s)
 {
 	struct node_set *set[SET_KINDS] = { NULL };
 	struct attr_table *t;
 	vex_err err;
 
-	if (!worth_it(s))
-		return 0;
+	vex_deep_only();
 	err = attrs_begin(s->e, s->r, &t);
 	if (err)
 		return err == -EAGAIN ? 0 : err;
@@ -470,6 +469,11 @@ vex_err cands_prepare(struct search *s)
 	for (int k = 0; k < SET_KINDS; k++)
 		set_put(set[k]);
 	return err == -EAGAIN ? 0 : err;
+}
+
+vex_err cands_prepare(struct search *s)
+{
+	return worth_it(s) ? prepare(s) : 0;
 }
 
 /* ---- the truth --------------------------------------------------------------------- */

@@ -116,7 +116,7 @@ static vex_err path_done(struct builder *b, struct file_at *f)
 	return text_error(text->err);
 }
 
-/* [deep] Step by step, for what is not where it is known to have been. */
+/* Step by step, for what is not where it is known to have been. */
 static vex_err locate(struct builder *b, struct file_at *f)
 {
 	AUTO_PLACE struct place p = PLACE_INIT;
@@ -142,11 +142,12 @@ static vex_err locate(struct builder *b, struct file_at *f)
 	return 0;
 }
 
-/* [deep] */
-static vex_err judge(struct builder *b, struct file_at *f)
+static VEX_APART vex_err judge(struct builder *b, struct file_at *f)
 {
-	int yes = b->s->wide ? verdict_node(b->s, f->node) : 1;
+	int yes;
 
+	vex_deep_only();
+	yes = b->s->wide ? verdict_node(b->s, f->node) : 1;
 	return yes > 0 ? locate(b, f) : yes;
 }
 
@@ -471,13 +472,15 @@ static vex_err build(struct builder *b)
 	return 0;
 }
 
-/* [deep] The moment comes first: what is learned holds from then on. */
-static vex_err build_deep(void *arg)
+/* The moment comes first: what is learned holds from then on. */
+static VEX_APART vex_err build_deep(void *arg)
 {
 	struct builder *b = arg;
 	struct search *s = b->s;
+	bool borrowed = !s->r;
 	vex_err err = 0;
 
+	vex_deep_only();
 	s->moment = vex_store_moment(s->e->store);
 	if (!s->r)
 		err = vex_reader_get(s->e->store, &s->r);
@@ -486,6 +489,9 @@ static vex_err build_deep(void *arg)
 	vex_reader_begin(s->r);
 	err = build(b);
 	vex_reader_end(s->r);
+	/* Who asked for it has a small stack, and the reader may be one too many. */
+	if (borrowed)
+		vex_reader_put(take_ptr(&s->r));
 	return err;
 }
 

@@ -190,12 +190,13 @@ static void add_choice(struct choices *c, struct vex_space *sp)
 	c->n++;
 }
 
-static vex_err space_by_dim(struct search *s)
+static VEX_APART vex_err space_by_dim(struct search *s)
 {
 	AUTO_SPACE struct vex_space *first = NULL;
 	struct choices c = { 0 };
 	uint32_t after = 0;
 
+	vex_deep_only();
 	for (;;) {
 		AUTO_SPACE struct vex_space *sp = NULL;
 
@@ -323,8 +324,10 @@ static vex_err like_read(struct likes *l)
 vex_err query_like_rows(struct search *s)
 {
 	struct likes l = { .s = s };
-	vex_err err = vex_read_attaches(s->r, s->like_node, take_like, &l);
+	vex_err err;
 
+	vex_deep_only();
+	err = vex_read_attaches(s->r, s->like_node, take_like, &l);
 	if (!err)
 		err = like_space(&l);
 	if (!err)
@@ -367,6 +370,7 @@ vex_err query_like_file(struct search *s)
 	struct vex_obj o;
 	vex_err err;
 
+	vex_deep_only();
 	s->like_path = strdup(s->q->like);
 	if (!s->like_path)
 		return -ENOMEM;

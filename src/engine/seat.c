@@ -63,14 +63,15 @@ static vex_err dir_descend(struct search *s, const char *path, int *fd)
 			    fd);
 }
 
-/* [deep] */
-static vex_err dir_learn(struct search *s, uint64_t node, uint64_t moves,
-			 struct vex_buf *out)
+static VEX_APART vex_err dir_learn(struct search *s, uint64_t node, uint64_t moves,
+				   struct vex_buf *out)
 {
 	AUTO_CLOSE int fd = -1;
 	size_t at = out->len;
-	vex_err err = dir_open(s->e, s->r, node, &fd);
+	vex_err err;
 
+	vex_deep_only();
+	err = dir_open(s->e, s->r, node, &fd);
 	if (!err)
 		err = place_dir_path(s->e, fd, out);
 	if (err)

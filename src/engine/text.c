@@ -320,6 +320,7 @@ vex_err text_decode(const char *text, size_t len, struct rows *out)
 {
 	AUTO_FREE char *s = malloc(len + 1);
 
+	vex_deep_only();
 	if (!s)
 		return -ENOMEM;
 	memcpy(s, text, len);

@@ -114,6 +114,7 @@ vex_err query_unlike(struct search *s)
 	size_t n = 0;
 	vex_err err;
 
+	vex_deep_only();
 	if (!(s->q->beta > 0 && s->q->beta <= BETA_MAX)) {
 		search_say(s, "beta is not above 0 and at most %g", (double)BETA_MAX);
 		return -EINVAL;

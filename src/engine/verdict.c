@@ -204,6 +204,7 @@ int verdict_accept(void *arg, uint64_t slot, uint64_t *file)
 	struct vex_slot vs;
 	int yes;
 
+	vex_deep_only();
 	/* Each may cost system calls, and a filter. */
 	if (vex_bound_late(&s->bound))
 		return -ETIMEDOUT;

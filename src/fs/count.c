@@ -25,13 +25,14 @@ static void begin(fuse_req_t req, struct counted *c)
 
 	c->uid = ctx ? ctx->uid : 0;
 	answered = 0;
+	vex_stack_small(true);
 }
 
 static void end(struct counted *c, enum vex_op op, bool slow)
 {
 	if (slow)
-		vex_slow_add(op, vex_now_mono() - c->span.start, answered, c->uid, "%s",
-			     "");
+		vex_slow_plain(op, vex_now_mono() - c->span.start, answered, c->uid);
+	vex_stack_small(false);
 }
 
 /* X(field of the table, VEX_OP, parameters, arguments) */

@@ -88,10 +88,7 @@ void caller_get(fuse_req_t req, struct caller *c)
 	c->cred.groups_known = true;
 	if (!ctx->uid)
 		return;
-	int n;
-	do /* it opens a file of /proc */
-		n = fuse_req_getgroups(req, CRED_GROUPS, c->groups);
-	while (n < 0 && vex_fds_short(-n));
+	int n = caller_groups(ctx->pid, c->groups, CRED_GROUPS);
 	if (n < 0 || n > CRED_GROUPS)
 		c->cred.groups_known = false;
 	else

@@ -438,6 +438,8 @@ struct caller {
 	struct vex_cred cred;
 	gid_t groups[CRED_GROUPS];
 };
+/* How many groups that process has, at most `max` of them in out; negative errno. */
+int caller_groups(pid_t pid, gid_t *out, unsigned max);
 /* Who asks, with groups (none for root, who needs none). */
 void caller_get(fuse_req_t req, struct caller *c);
 bool caller_in_group(fuse_req_t req, gid_t gid);

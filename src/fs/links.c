@@ -47,11 +47,17 @@ static char *link_name(const struct vex_found *f, size_t rank, int width)
 	const char *slash = memrchr(f->path, '/', f->path_len);
 	const char *base = slash ? slash + 1 : f->path;
 	size_t len = f->path_len - (size_t)(base - f->path);
-	char *name = NULL;
+	char *name;
 
 	len = cut_utf8(base, len, NAME_MAX - (size_t)width - 1);
-	if (asprintf(&name, "%0*zu-%.*s", width, rank, (int)len, base) < 0)
+	name = malloc((size_t)width + len + 2);
+	if (!name)
 		return NULL;
+	for (int i = width; i--; rank /= 10)
+		name[i] = (char)('0' + rank % 10);
+	name[width] = '-';
+	memcpy(name + width + 1, base, len);
+	name[(size_t)width + 1 + len] = '\0';
 	return name;
 }
 

@@ -73,12 +73,22 @@ static vex_err entry(struct vex_fs *fs, enum virt what, char *key, size_t len,
 	return 0;
 }
 
+/* DIR/NAME, with `more` bytes of room behind its end; printing takes too much stack. */
+static char *key_below(const struct inode *dir, const char *name, size_t more)
+{
+	char *key = malloc(strlen(dir->name) + strlen(name) + 2 + more);
+
+	if (key)
+		strcpy(stpcpy(stpcpy(key, dir->name), "/"), name);
+	return key;
+}
+
 static vex_err entry_below(struct vex_fs *fs, const struct inode *dir, enum virt what,
 			   const char *name, struct fuse_entry_param *e)
 {
-	char *key = NULL;
+	char *key = key_below(dir, name, 0);
 
-	if (asprintf(&key, "%s/%s", dir->name, name) < 0)
+	if (!key)
 		return -ENOMEM;
 	return entry(fs, what, key, strlen(key) + 1, e);
 }
@@ -231,7 +241,7 @@ static vex_err lookup_link(struct vex_fs *fs, const struct inode *dir, const cha
 	struct links *l;
 	const char *target;
 	char *key = NULL;
-	int n = -1;
+	size_t n = 0;
 
 	if (!may_be_link(name))
 		return -ENOENT;
@@ -239,12 +249,16 @@ static vex_err lookup_link(struct vex_fs *fs, const struct inode *dir, const cha
 	if (err)
 		return err;
 	target = links_target(l, name);
-	if (target)
-		n = asprintf(&key, "%s/%s%c%s", dir->name, name, '\0', target);
+	if (target) {
+		key = key_below(dir, name, strlen(target) + 1);
+		n = key ? strlen(key) + 1 : 0;
+		if (key)
+			n += (size_t)(stpcpy(key + n, target) - (key + n)) + 1;
+	}
 	links_put(l);
 	if (!target)
 		return -ENOENT;
-	return n < 0 ? -ENOMEM : entry(fs, V_LINK, key, (size_t)n + 1, e);
+	return key ? entry(fs, V_LINK, key, n, e) : -ENOMEM;
 }
 
 /* A file that cannot be asked about is not there. */
@@ -428,7 +442,8 @@ void virt_rmdir(fuse_req_t req, struct inode *dir, const char *name)
 
 	if (level(dir) == V_SEARCH)
 		err = vex_saved_remove(fs->control, name);
-	if (!err && asprintf(&key, "%s/%s", dir->name, name) > 0)
+	key = err ? NULL : key_below(dir, name, 0);
+	if (key)
 		linkcache_drop(fs->links, key);
 	reply_err(req, err);
 }

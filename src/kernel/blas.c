@@ -55,6 +55,7 @@ const char *vex_kernel_core(void)
 
 void vex_dots(const float *q, const float *rows, size_t n, uint32_t dim, float *dots)
 {
+	vex_deep_only();
 	if (!n)
 		return;
 	/* Row-major n x dim times q. */
@@ -65,6 +66,7 @@ void vex_dots(const float *q, const float *rows, size_t n, uint32_t dim, float *
 void vex_dots_batch(const float *qs, size_t nq, const float *rows, size_t n, uint32_t dim,
 		    float *dots)
 {
+	vex_deep_only();
 	if (!n || !nq)
 		return;
 	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)nq, (blasint)n,

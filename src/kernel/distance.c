@@ -11,7 +11,7 @@
 #include "kernel_i.h"
 
 #define LANES 8u
-#define PIECE 256u /* numbers decoded at once, on the stack */
+#define PIECE 128u /* numbers decoded at once, on the stack */
 
 /* One body, compiled for several CPUs and chosen by the loader. Not under sanitizers:
  * their runtime is not up yet when the loader chooses. */

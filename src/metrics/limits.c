@@ -127,23 +127,49 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct vex_slow ring[VEX_SLOW_KEPT];
 static uint64_t nslow; /* ever; guarded by lock, as the ring */
 
+struct slow_words {
+	struct vex_slow *s;
+	const char *fmt;
+	va_list ap;
+};
+
+static VEX_APART vex_err put_words(void *arg)
+{
+	struct slow_words *w = arg;
+
+	vex_deep_only();
+	vsnprintf(w->s->words, sizeof(w->s->words), w->fmt, w->ap);
+	return 0;
+}
+
+static void keep(struct vex_slow *s)
+{
+	SCOPED_LOCK(&lock);
+	s->serial = ++nslow;
+	ring[(nslow - 1) % VEX_SLOW_KEPT] = *s;
+}
+
+void vex_slow_plain(enum vex_op op, uint64_t ns, vex_err err, uint32_t uid)
+{
+	struct vex_slow s = {
+		.time_ns = vex_now_real(), .ns = ns, .op = op, .err = err, .uid = uid
+	};
+
+	keep(&s);
+}
+
 void vex_slow_add(enum vex_op op, uint64_t ns, vex_err err, uint32_t uid, const char *fmt,
 		  ...)
 {
-	struct vex_slow *s;
-	va_list ap;
+	struct vex_slow s = {
+		.time_ns = vex_now_real(), .ns = ns, .op = op, .err = err, .uid = uid
+	};
+	struct slow_words w = { .s = &s, .fmt = fmt };
 
-	SCOPED_LOCK(&lock);
-	s = &ring[nslow % VEX_SLOW_KEPT];
-	*s = (struct vex_slow){ .serial = ++nslow,
-				.time_ns = vex_now_real(),
-				.ns = ns,
-				.op = op,
-				.err = err,
-				.uid = uid };
-	va_start(ap, fmt);
-	vsnprintf(s->words, sizeof(s->words), fmt, ap);
-	va_end(ap);
+	va_start(w.ap, fmt);
+	(void)!vex_deep_call(put_words, &w);
+	va_end(w.ap);
+	keep(&s);
 }
 
 size_t vex_slow_read(struct vex_slow *out, size_t n)

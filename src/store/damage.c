@@ -17,15 +17,21 @@ void problem_set(struct vex_problem *p, const char *fmt, ...)
 	va_end(ap);
 }
 
-void damage_log(struct vex_store *s, const char *fmt, ...)
+struct line {
+	struct vex_store *s;
+	const char *fmt;
+	va_list ap;
+};
+
+static VEX_APART vex_err put_line(void *arg)
 {
+	struct line *l = arg;
+	struct vex_store *s = l->s;
 	char text[192];
 	unsigned line;
-	va_list ap;
 
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
+	vex_deep_only();
+	vsnprintf(text, sizeof(text), l->fmt, l->ap);
 	pthread_mutex_lock(&s->damage_lock);
 	line = s->damage_lines++;
 	if (line < DAMAGE_KEPT &&
@@ -36,6 +42,17 @@ void damage_log(struct vex_store *s, const char *fmt, ...)
 		vex_error("%s/" FMT_DIR "/%s", s->path, text);
 	else if (line == LINES_MAX)
 		vex_error("%s/" FMT_DIR ": more damage, not listed", s->path);
+	return 0;
+}
+
+void damage_log(struct vex_store *s, const char *fmt, ...)
+{
+	struct line l = { .s = s, .fmt = fmt };
+
+	va_start(l.ap, fmt);
+	/* Too many at once: the damage is counted, this line of it is not told. */
+	(void)!vex_deep_call(put_line, &l);
+	va_end(l.ap);
 }
 
 void damage_slot(struct vex_space *sp, uint64_t slot, const char *file, const char *why)

@@ -141,6 +141,7 @@ vex_err vex_filter_new(const char *expr, struct vex_filter **out,
 	struct vex_filter *f = calloc(1, sizeof(*f));
 	vex_err err;
 
+	vex_deep_only();
 	if (!f)
 		return -ENOMEM;
 	f->deadline = vex_now_mono() + SECONDS * 1000000000ull;
@@ -159,10 +160,11 @@ vex_err vex_filter_new(const char *expr, struct vex_filter **out,
 	return 0;
 }
 
-void vex_filter_free(struct vex_filter *f)
+VEX_APART void vex_filter_free(struct vex_filter *f)
 {
 	if (!f)
 		return;
+	vex_deep_only();
 	sqlite3_finalize(f->st);
 	sqlite3_close(f->db);
 	for (size_t i = 0; i < f->ncols; i++)
@@ -174,6 +176,7 @@ int vex_filter_test(struct vex_filter *f, vex_filter_get get, void *arg)
 {
 	int rc;
 
+	vex_deep_only();
 	f->get = get;
 	f->arg = arg;
 	f->err = 0;

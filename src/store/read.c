@@ -41,6 +41,7 @@ vex_err vex_reader_get(struct vex_store *s, struct vex_reader **out)
 {
 	struct vex_reader *r;
 
+	vex_deep_only();
 	pthread_mutex_lock(&s->readers);
 	r = s->idle;
 	if (r) {
@@ -61,12 +62,14 @@ sqlite3 *reader_db(struct vex_reader *r)
 
 void vex_reader_begin(struct vex_reader *r)
 {
+	vex_deep_only();
 	if (sql_text(&r->q, "BEGIN"))
 		vex_debug("%s: no read transaction", r->s->path);
 }
 
 void vex_reader_end(struct vex_reader *r)
 {
+	vex_deep_only();
 	if (!sqlite3_get_autocommit(r->q.db) && sql_text(&r->q, "COMMIT"))
 		vex_warn("%s: a read transaction does not end: %s", r->s->path,
 			 sqlite3_errmsg(r->q.db));
@@ -83,6 +86,7 @@ void vex_reader_put(struct vex_reader *r)
 	struct vex_store *s = r->s;
 	bool keep;
 
+	vex_deep_only();
 	pthread_mutex_lock(&s->readers);
 	keep = s->nidle < READERS_KEPT;
 	if (keep) {
@@ -159,13 +163,16 @@ void vex_attach_clear(struct vex_attach *a)
 }
 
 /* The one row of a started statement. */
-static vex_err one_attach(struct vex_reader *r, enum sql_id id, sqlite3_stmt *st,
-			  bool text, struct vex_attach *out)
+static VEX_APART vex_err one_attach(struct vex_reader *r, enum sql_id id,
+				    sqlite3_stmt *st, bool text, struct vex_attach *out)
 {
 	struct vex_attach a;
-	int more = sql_next(st);
-	vex_err err = more == 1 ? 0 : more ? read_err(more) : -ENODATA;
+	int more;
+	vex_err err;
 
+	vex_deep_only();
+	more = sql_next(st);
+	err = more == 1 ? 0 : more ? read_err(more) : -ENODATA;
 	if (!err) {
 		get_attach(st, &a);
 		if (!space_is_live(r->s, a.space))
@@ -199,12 +206,15 @@ vex_err vex_read_attach_lsn(struct vex_reader *r, uint64_t lsn, struct vex_attac
 }
 
 /* All rows of a started statement. */
-static vex_err each_attach(struct vex_reader *r, enum sql_id id, sqlite3_stmt *st,
-			   vex_err (*fn)(void *, const struct vex_attach *), void *arg)
+static VEX_APART vex_err each_attach(struct vex_reader *r, enum sql_id id,
+				     sqlite3_stmt *st,
+				     vex_err (*fn)(void *, const struct vex_attach *),
+				     void *arg)
 {
 	vex_err err = 0;
 	int more = 0;
 
+	vex_deep_only();
 	while (!err && (more = sql_next(st)) == 1) {
 		struct vex_attach a;
 
@@ -287,11 +297,13 @@ static void get_node(struct vex_reader *r, sqlite3_stmt *st, int at, struct vex_
 	n->mtime_ns = sqlite3_column_int64(st, at + 8);
 }
 
-static vex_err one_node(struct vex_reader *r, enum sql_id id, sqlite3_stmt *st,
-			struct vex_node *out)
+static VEX_APART vex_err one_node(struct vex_reader *r, enum sql_id id, sqlite3_stmt *st,
+				  struct vex_node *out)
 {
-	int more = sql_next(st);
+	int more;
 
+	vex_deep_only();
+	more = sql_next(st);
 	if (more == 1)
 		get_node(r, st, 0, out);
 	sql_end(&r->q, id, st);
@@ -328,9 +340,11 @@ vex_err vex_read_names(struct vex_reader *r, uint64_t node,
 {
 	char name[VEX_NAME_BUF];
 	sqlite3_stmt *st;
-	vex_err err = sql_start(&r->q, SQL_NAME_OF, &st, "i", node);
 	int more = 0;
+	vex_err err;
 
+	vex_deep_only();
+	err = sql_start(&r->q, SQL_NAME_OF, &st, "i", node);
 	if (err)
 		return read_err(err);
 	while (!err && (more = sql_next(st)) == 1) {
@@ -364,9 +378,11 @@ vex_err vex_read_attach_file(struct vex_reader *r, uint64_t lsn, struct vex_atta
 			     struct vex_attach_file *f)
 {
 	sqlite3_stmt *st;
-	vex_err err = sql_start(&r->q, SQL_HIT, &st, "i", lsn);
+	vex_err err;
 	int more;
 
+	vex_deep_only();
+	err = sql_start(&r->q, SQL_HIT, &st, "i", lsn);
 	if (err)
 		return read_err(err);
 	more = sql_next(st);
@@ -381,12 +397,13 @@ vex_err vex_read_attach_file(struct vex_reader *r, uint64_t lsn, struct vex_atta
 	return err;
 }
 
-static vex_err each_id(struct vex_reader *r, enum sql_id id, sqlite3_stmt *st,
-		       vex_err (*fn)(void *, uint64_t node), void *arg)
+static VEX_APART vex_err each_id(struct vex_reader *r, enum sql_id id, sqlite3_stmt *st,
+				 vex_err (*fn)(void *, uint64_t node), void *arg)
 {
 	vex_err err = 0;
 	int more = 0;
 
+	vex_deep_only();
 	while (!err && (more = sql_next(st)) == 1)
 		err = fn(arg, sql_u64(st, 0));
 	sql_end(&r->q, id, st);

@@ -166,6 +166,7 @@ vex_err sql_start(struct sql *q, enum sql_id id, sqlite3_stmt **out, const char 
 	va_list ap;
 	vex_err err;
 
+	vex_deep_only();
 	va_start(ap, types);
 	err = start(q, id, out, types, &ap);
 	va_end(ap);
@@ -174,7 +175,10 @@ vex_err sql_start(struct sql *q, enum sql_id id, sqlite3_stmt **out, const char 
 
 int sql_next(sqlite3_stmt *st)
 {
-	int rc = sqlite3_step(st);
+	int rc;
+
+	vex_deep_only();
+	rc = sqlite3_step(st);
 
 	return rc == SQLITE_ROW ? 1 : sql_errno(rc);
 }
@@ -183,6 +187,7 @@ void sql_end(struct sql *q, enum sql_id id, sqlite3_stmt *st)
 {
 	if (!st)
 		return;
+	vex_deep_only();
 	if (st == q->st[id])
 		sqlite3_reset(st);
 	else
