@@ -67,7 +67,7 @@ lib_of = $(B)/lib$(1).a
 LIBS := -lm $(call pkg_libs,$(PKGS))
 CLI_PKGS :=
 
-.PHONY: all tests check check-unit check-mount check-shell bench bench-fs bench-index bench-search bench-types install uninstall format lint clean help examples
+.PHONY: all tests stack-check check check-unit check-mount check-shell bench bench-fs bench-index bench-search bench-types install uninstall format lint clean help examples
 all: $(B)/vexfs $(B)/vexctl
 
 help:
@@ -249,6 +249,9 @@ format:
 	clang-format -i $(wildcard src/*.[ch] tests/bench/peer/*.cc src/*/*.[ch] include/vexfs/*.h uapi/*.h cli/*.[ch] tests/*.h tests/*/*.[ch] tests/*/*/*.[ch] docs/examples/*.c)
 lint:
 	scripts/lint
+# The deepest stack of every request, by the compiler's word; builds a tree of its own.
+stack-check:
+	scripts/stack-check
 
 clean:
 	rm -rf build build-*
