@@ -262,6 +262,8 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg,
 
 	(void)ino;
 	(void)arg;
+	if (flags_op(req, h, cmd, in, in_size, out_size))
+		return;
 	if (flags & FUSE_IOCTL_DIR || !h->session) {
 		reply_err(req, -ENOTTY);
 		return;

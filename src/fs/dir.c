@@ -30,8 +30,7 @@ struct entry { /* as getdents64(2) gives it */
 	char name[];
 };
 
-/* The descriptor to list by. */
-static vex_err dir_open(struct vex_fs *fs, struct inode *i, int *fd)
+vex_err dir_to_list(struct vex_fs *fs, struct inode *i, int *fd)
 {
 	AUTO_FD struct fdref ref = FDREF_INIT;
 
@@ -71,7 +70,7 @@ static vex_err open_now(struct vex_fs *fs, struct handle *h)
 {
 	if (fs->privileged || h->inode->kind != I_BACKED)
 		return 0;
-	return dirbuf_of(h) ? dir_open(fs, h->inode, &h->dir->fd) : -ENOMEM;
+	return dirbuf_of(h) ? dir_to_list(fs, h->inode, &h->dir->fd) : -ENOMEM;
 }
 
 static bool listed_lately(const struct vex_fs *fs, const struct inode *i)
@@ -129,7 +128,7 @@ static int fill_locked(struct vex_fs *fs, struct handle *h, off_t off)
 	if (d->next == off && d->pos < d->len)
 		return 1;
 	if (d->fd < 0) {
-		vex_err err = dir_open(fs, h->inode, &d->fd);
+		vex_err err = dir_to_list(fs, h->inode, &d->fd);
 
 		if (err)
 			return err;
@@ -269,7 +268,7 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 		reply_err(req, 0);
 		return;
 	}
-	err = dir_open(fs, i, &fd);
+	err = dir_to_list(fs, i, &fd);
 	if (!err && (datasync ? fdatasync(fd) : fsync(fd)))
 		err = -errno;
 	if (!err && may_have_attachments(i)) {

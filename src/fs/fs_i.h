@@ -548,6 +548,12 @@ bool victim_gone(struct victim *v, struct inode *parent, const char *name, uint6
 void victim_put(struct victim *v);
 #define AUTO_VICTIM __attribute__((cleanup(victim_put)))
 
+/* dir.c: a descriptor to list by. */
+vex_err dir_to_list(struct vex_fs *fs, struct inode *i, int *fd) VEX_CHECKED;
+/* flags.c: an ioctl about flags, answered; false: it is no such one. */
+bool flags_op(fuse_req_t req, struct handle *h, unsigned cmd, const void *in,
+	      size_t in_size, size_t out_size);
+
 /* ctl.c: the control directory. */
 vex_err ctl_init(struct vex_fs *fs) VEX_CHECKED;
 void ctl_destroy(struct vex_fs *fs);

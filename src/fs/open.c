@@ -133,8 +133,12 @@ static int open_once(struct vex_fs *fs, struct inode *i, int pathfd, int flags)
 static vex_err open_backing(struct vex_fs *fs, struct inode *i, int pathfd, int flags,
 			    int *out)
 {
+	bool appends = flags & O_APPEND;
+
 	flags = open_flags(flags);
 	*out = open_once(fs, i, pathfd, flags);
+	if (*out < 0 && errno == EPERM && appends) /* chattr +a allows nothing else */
+		*out = open_once(fs, i, pathfd, flags | O_APPEND);
 	if (*out < 0 && errno == EPERM && flags & O_NOATIME)
 		*out = open_once(fs, i, pathfd, flags & ~O_NOATIME);
 	return *out < 0 ? -errno : 0;

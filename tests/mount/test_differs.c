@@ -45,15 +45,12 @@ DIFFERS(what_fuse_does_not_carry)
 		struct fiemap_extent e[4];
 	} map = { .f = { .fm_length = ~0ull, .fm_extent_count = 4 } };
 	struct dqblk q;
-	long flags;
 
 	int fd = open(vm_at(&m, "f"), O_CREAT | O_RDWR, 0644);
 	int two = open(vm_at(&m, "g"), O_CREAT | O_RDWR, 0644);
 	cr_assert(fd >= 0 && two >= 0);
 	FAILS(ioctl(fd, FS_IOC_FIEMAP, &map), EOPNOTSUPP);
 	FAILS(ioctl(two, FICLONE, fd), EOPNOTSUPP);
-	FAILS(ioctl(fd, FS_IOC_GETFLAGS, &flags), ENOTTY);
-	FAILS(ioctl(fd, FS_IOC_SETFLAGS, &(long){ 0x10 }), ENOTTY);
 	FAILS(renameat2(AT_FDCWD, vm_at(&m, "f"), AT_FDCWD, vm_at(&m, "h"),
 			RENAME_WHITEOUT),
 	      EINVAL);
