@@ -64,6 +64,8 @@ static void draw(struct trial *t, const struct vex_view *v, uint64_t all, size_t
 		 uint64_t from)
 {
 	uint64_t step = all / want ? all / want : 1, at = 0, first = from % step;
+	const float *row;
+	float *to;
 
 	for (uint64_t i = 0; i < (v->slots + 63) / 64; i++)
 		for (uint64_t b = t->live[i]; b; b &= b - 1) {
@@ -71,8 +73,10 @@ static void draw(struct trial *t, const struct vex_view *v, uint64_t all, size_t
 
 			if (at++ % step != first || t->n == want || slot >> 31)
 				continue;
-			memcpy(t->queries + t->n * v->dim, vex_view_row(v, slot),
-			       v->dim * sizeof(float));
+			to = t->queries + t->n * v->dim;
+			row = graph_row(v, slot, to);
+			if (row != to)
+				memcpy(to, row, v->dim * sizeof(float));
 			t->slots[t->n++] = (uint32_t)slot;
 		}
 }

@@ -37,6 +37,14 @@ struct vex_rows graph_rows(const struct vex_view *v)
 	};
 }
 
+const float *graph_row(const struct vex_view *v, uint64_t slot, float *room)
+{
+	if (v->layout->type == VEX_F32)
+		return (const float *)(const void *)vex_view_row(v, slot);
+	vex_row_decode(v->layout, vex_view_row(v, slot), 0, v->dim, room);
+	return room;
+}
+
 vex_err graph_room(struct graph *g, uint64_t slots)
 {
 	uint64_t words = slots / 64 + 1;
@@ -94,7 +102,7 @@ static uint64_t cpu_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void insert_word(struct batch *b, uint64_t word)
+static void insert_word(struct batch *b, uint64_t word, float *room)
 {
 	for (uint64_t bits = b->bits[word]; bits; bits &= bits - 1) {
 		uint64_t slot = word * 64 + (unsigned)__builtin_ctzll(bits);
@@ -104,7 +112,7 @@ static void insert_word(struct batch *b, uint64_t word)
 			err = -EINTR;
 		if (!err)
 			err = vex_hnsw_insert(b->g->h, (uint32_t)slot,
-					      vex_view_row(b->v, slot));
+					      graph_row(b->v, slot, room));
 		if (err) {
 			atomic_store(&b->err, err);
 			return;
@@ -117,10 +125,13 @@ static void insert_word(struct batch *b, uint64_t word)
 static void *insert_some(void *arg)
 {
 	struct batch *b = arg;
+	AUTO_FREE float *room = malloc(b->v->dim * sizeof(*room));
 	uint64_t word;
 
+	if (!room)
+		atomic_store(&b->err, -ENOMEM);
 	while (!atomic_load(&b->err) && (word = atomic_fetch_add(&b->next, 1)) < b->words)
-		insert_word(b, word);
+		insert_word(b, word, room);
 	return NULL;
 }
 

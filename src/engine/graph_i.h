@@ -133,6 +133,8 @@ vex_err graph_measure(struct graph *g, const struct vex_view *v,
 /* graph_search.c: how a search for k goes by default, but for the stop rule. */
 struct vex_hnsw_query graph_query(uint32_t k);
 struct vex_rows graph_rows(const struct vex_view *v);
+/* A row as numbers: where it lies, or, of other types than f32, decoded into `room`. */
+const float *graph_row(const struct vex_view *v, uint64_t slot, float *room);
 /* live bits of the view that the graph does not have: their number, in `out`. */
 uint64_t graph_pending(struct graph *g, const struct vex_view *v, uint64_t *out);
 

@@ -121,8 +121,8 @@ static struct graph *graph_for(struct graphs *gs, struct vex_space *sp)
 		return atomic_load(&g->failed) && !atomic_load(&g->anew) ? NULL : g;
 	vex_space_spec(sp, &spec);
 	vex_space_counts(sp, &counts);
-	/* The graph's codes are made of float32 rows. */
-	if (spec.type != VEX_F32 || spec.metric > VEX_IP)
+	/* Codes stand for inner products. */
+	if (spec.type == VEX_BIT || spec.metric > VEX_IP)
 		return NULL;
 	if (spec.index != VEX_HNSW || counts.rows * spec.dim < gs->f.e->graph_floats_min)
 		return NULL;

@@ -25,18 +25,28 @@
 #define EF_MOST 4096u
 #define COARSE 16u
 
-static const float *row_of(const struct vex_rows *r, uint64_t slot)
-{
-	uint64_t in = slot & ((1ull << r->seg_shift) - 1);
+/* Rows where they lie. */
+struct ground {
+	const struct vex_rows *r;
+	struct vex_layout layout;
+	size_t bytes; /* of a row */
+};
 
-	return (const float *)(const void *)r->rows[slot >> r->seg_shift] + in * r->dim;
+static struct ground ground_of(const struct vex_rows *r)
+{
+	return (struct ground){ r, vex_rows_layout(r), vex_row_bytes(r->type, r->dim) };
 }
 
-static void fetch_row(const struct vex_rows *r, uint64_t slot)
+static const void *row_of(const struct ground *g, uint64_t slot)
 {
-	size_t bytes = r->dim * sizeof(float);
+	uint64_t in = slot & ((1ull << g->r->seg_shift) - 1);
 
-	fetch(row_of(r, slot), bytes < FETCH_MOST ? bytes : FETCH_MOST);
+	return g->r->rows[slot >> g->r->seg_shift] + in * g->bytes;
+}
+
+static void fetch_row(const struct ground *g, uint64_t slot)
+{
+	fetch(row_of(g, slot), g->bytes < FETCH_MOST ? g->bytes : FETCH_MOST);
 }
 
 /* Found, and in the caller's view: later rows and removed ones are not. */
@@ -73,13 +83,14 @@ static void settle(struct pool *p, uint32_t i, float d)
 static uint32_t rank(const struct vex_rows *rows, const float *query, struct pool *p,
 		     uint32_t n, uint32_t k)
 {
+	struct ground g = ground_of(rows);
 	double qq = vex_square(query, rows->dim);
-	size_t ahead = FETCH_AHEAD / (rows->dim * sizeof(float)) + 2;
+	size_t ahead = FETCH_AHEAD / g.bytes + 2;
 	float squares = 0;
 	uint32_t i;
 
 	for (i = 0; i < n && i < ahead; i++)
-		fetch_row(rows, p->id[i]);
+		fetch_row(&g, p->id[i]);
 	for (i = 0; i < n; i++) {
 		float d, code = p->dist[i];
 
@@ -87,9 +98,9 @@ static uint32_t rank(const struct vex_rows *rows, const float *query, struct poo
 		    code > p->dist[k - 1] + SIGMAS * sqrtf(squares / (float)i))
 			break;
 		if (i + ahead < n)
-			fetch_row(rows, p->id[i + ahead]);
-		d = vex_distance(rows->metric, query, row_of(rows, p->id[i]), rows->dim,
-				 qq);
+			fetch_row(&g, p->id[i + ahead]);
+		d = vex_row_distance(&g.layout, rows->metric, query, row_of(&g, p->id[i]),
+				     qq);
 		if (rows->metric == VEX_L2)
 			d *= d;
 		squares += (code - d) * (code - d);

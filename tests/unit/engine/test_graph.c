@@ -27,28 +27,43 @@ static float uniform(void)
 	return (float)(af_next(&seed) % 20001) / 10000.0f - 1.0f;
 }
 
-static void attach(const char *name, uint32_t rows)
+static void attach(const char *name, uint32_t rows, const struct vex_space_spec *spec)
 {
-	AUTO_FREE float *v = malloc(rows * DIM * sizeof(float));
+	struct vex_layout l = { .dim = DIM, .type = spec->type, .scale = spec->scale };
+	size_t bytes = vex_row_bytes(l.type, DIM);
+	AUTO_FREE uint8_t *v = malloc(rows * bytes);
+	float row[DIM];
 
-	for (uint32_t i = 0; i < rows * DIM; i++)
-		v[i] = uniform();
-	cr_assert_eq(af_set(name, "g", v, rows * DIM * sizeof(float), 0), 0);
+	for (uint32_t i = 0; i < rows; i++) {
+		for (unsigned d = 0; d < DIM; d++)
+			row[d] = uniform();
+		cr_assert(vex_row_encode(&l, row, v + i * bytes));
+	}
+	cr_assert_eq(af_set(name, "g", v, rows * bytes, 0), 0);
 }
 
-static void fill(void)
+static void fill_space(const struct vex_space_spec *spec)
 {
-	struct vex_space_spec spec = {
-		.name = "g", .dim = DIM, .metric = VEX_L2, .index = VEX_HNSW, .m = m
-	};
 	char name[16];
 
-	cr_assert_eq(vex_engine_space_create(eng, &af_uid0, &spec), 0);
+	cr_assert_eq(vex_engine_space_create(eng, &af_uid0, spec), 0);
 	for (unsigned i = 0; i < FILES; i++) {
 		snprintf(name, sizeof(name), "f%u", i);
 		af_write(name, "x");
-		attach(name, ROWS);
+		attach(name, ROWS, spec);
 	}
+}
+
+static const struct vex_space_spec usual = {
+	.name = "g", .dim = DIM, .metric = VEX_L2, .index = VEX_HNSW
+};
+
+static void fill(void)
+{
+	struct vex_space_spec spec = usual;
+
+	spec.m = m;
+	fill_space(&spec);
 }
 
 static struct vex_index_info info(void)
@@ -181,7 +196,7 @@ Test(graph, small_batches_leave_nothing_out_of_reach_for_long)
 	wait_ready(FILES * ROWS);
 	for (int i = 0; i < 30; i++) {
 		snprintf(name, sizeof(name), "f%d", i % (int)FILES);
-		attach(name, ROWS);
+		attach(name, ROWS, &usual);
 		wait_ready(FILES * ROWS);
 		left = unreachable();
 		most = left > most ? left : most;
@@ -214,6 +229,64 @@ Test(graph, recall_is_kept)
 	fill();
 	wait_ready(FILES * ROWS);
 	recall_holds(FRESH);
+}
+
+/* Of rows that both have found, which are most. */
+static void same_distances(const struct vex_result *want, const struct vex_result *got)
+{
+	size_t both = 0;
+
+	for (size_t a = 0; a < want->n; a++)
+		for (size_t b = 0; b < got->n; b++) {
+			if (want->hits[a].row != got->hits[b].row ||
+			    want->hits[a].ino != got->hits[b].ino)
+				continue;
+			both++;
+			cr_expect_eq(want->hits[a].distance, got->hits[b].distance);
+		}
+	cr_expect_gt(both, want->n / 2);
+}
+
+/* Codes are made of the numbers that rows stand for; the last word is the stored type's.
+ */
+static void of_type(uint8_t type, uint8_t metric, double scale)
+{
+	struct vex_space_spec spec = usual;
+	struct vex_result *want, *got;
+	float q[DIM];
+
+	spec.type = type;
+	spec.metric = metric;
+	spec.scale = scale;
+	fill_space(&spec);
+	wait_ready(FILES * ROWS);
+	cr_expect_gt(recall(), FRESH, "recall");
+	for (unsigned d = 0; d < DIM; d++)
+		q[d] = uniform();
+	want = search(q, 30, true);
+	got = search(q, 30, false);
+	same_distances(want, got);
+	vex_result_free(want);
+	vex_result_free(got);
+	af_again();
+	wait_ready(FILES * ROWS);
+	cr_expect_gt(recall(), FRESH, "after a remount");
+	is_sound();
+}
+
+Test(graph, of_halves)
+{
+	of_type(VEX_F16, VEX_COSINE, 0);
+}
+
+Test(graph, of_bytes)
+{
+	of_type(VEX_I8, VEX_L2, 1.0 / 100);
+}
+
+Test(graph, of_shorts)
+{
+	of_type(VEX_I16, VEX_IP, 1.0 / 30000);
 }
 
 Test(graph, new_rows_are_seen_at_once)
@@ -272,7 +345,7 @@ Test(graph, churn_reuses_slots)
 	for (int round = 0; round < 6; round++) {
 		for (unsigned f = 0; f < FILES; f++) {
 			snprintf(name, sizeof(name), "f%u", f);
-			attach(name, ROWS);
+			attach(name, ROWS, &usual);
 		}
 		cr_assert_eq(vex_engine_sync(eng), 0);
 		wait_ready(FILES * ROWS);
@@ -305,7 +378,7 @@ Test(graph, comes_back_from_its_file)
 	af_again();
 	for (unsigned f = 0; f < 5; f++) {
 		snprintf(name, sizeof(name), "f%u", f);
-		attach(name, ROWS);
+		attach(name, ROWS, &usual);
 	}
 	wait_ready(FILES * ROWS);
 	recall_holds(CHANGED);
@@ -325,7 +398,7 @@ Test(graph, bad_files_are_no_loss)
 		wait_ready(FILES * ROWS);
 		recall_holds(FRESH);
 		af_write("touch", "x");
-		attach("touch", 1); /* so that the graph is saved anew */
+		attach("touch", 1, &usual); /* so that the graph is saved anew */
 		wait_ready(FILES * ROWS + 1);
 		cr_assert_eq(af_remove("touch", "g"), 0);
 	}
