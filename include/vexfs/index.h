@@ -56,6 +56,10 @@ size_t vex_topk_count(const struct vex_topk *t);
 /* -ENOMEM; 0 whether kept or not. */
 vex_err vex_topk_add(struct vex_topk *t, float distance, uint64_t slot,
 		     uint64_t file) VEX_CHECKED;
+/* The same of many, nearest first, no slot twice, each a file of its own; quick where t
+ * is new and keeps any number of a file's rows. */
+vex_err vex_topk_fill(struct vex_topk *t, const float *distance, const uint32_t *slot,
+		      size_t n) VEX_CHECKED;
 /* Sorts in place, nearest first; the array stays owned by t. Ends adding. */
 const struct vex_hit *vex_topk_sorted(struct vex_topk *t, size_t *n);
 
@@ -186,7 +190,8 @@ struct vex_hnsw_query {
 	uint32_t absent;
 	struct vex_bound *bound; /* NULL: none; met: the best of what was seen */
 };
-/* Exact distances of the best found, into topk, through accept. */
+/* Exact distances of the best found, into topk, through accept; NULL: all of them, each
+ * as a file of its own. */
 vex_err vex_hnsw_search(struct vex_hnsw *h, const struct vex_rows *rows,
 			const float *query, const struct vex_hnsw_query *p,
 			struct vex_topk *topk, vex_accept_fn accept, void *arg,

@@ -105,18 +105,52 @@ static vex_err scan_pending(struct search *s, uint64_t *bits)
 	return search_stopped(s, err);
 }
 
-static vex_err traverse(struct search *s, struct graph *g, const struct vex_hnsw_query *p)
+static vex_err traverse_one(struct search *s, struct graph *g,
+			    const struct vex_hnsw_query *p, size_t i)
 {
 	struct vex_rows rows = search_rows(s);
 
+	return vex_hnsw_search(g->h, &rows, s->vectors + i * rows.dim, p, s->topk[i],
+			       s->wide ? NULL : verdict_accept, s, &s->stats);
+}
+
+static vex_err traverse(struct search *s, struct graph *g, const struct vex_hnsw_query *p)
+{
 	for (size_t i = 0; i < s->nq; i++) {
-		vex_err err = vex_hnsw_search(g->h, &rows, s->vectors + i * rows.dim, p,
-					      s->topk[i], judge(s), s, &s->stats);
+		vex_err err = traverse_one(s, g, p, i);
 
 		if (err || s->bound.met)
 			return search_stopped(s, err);
 	}
 	return 0;
+}
+
+/*
+ * Of many queries each is searched for when its hits are to be built, so that these find
+ * in the cache what the traversal has just had: the rows, above all. The graph is kept
+ * until then.
+ */
+static bool one_by_one(const struct search *s)
+{
+	return s->wide && s->deep && s->nq > 1 && !s->one;
+}
+
+vex_err graph_later(struct search *s, size_t query)
+{
+	vex_err err;
+
+	if (!s->later || s->bound.met)
+		return 0;
+	err = search_stopped(s, traverse_one(s, s->later, &s->later_query, query));
+	if (!err && !s->bound.met && vex_topk_count(s->topk[query]) < s->cap)
+		err = -ENODATA;
+	return err;
+}
+
+void graph_release(struct search *s)
+{
+	if (s->later)
+		graphs_put(s->e->graphs, take_ptr(&s->later));
 }
 
 static bool all_full(const struct search *s)
@@ -182,6 +216,12 @@ static vex_err by_graph(struct search *s, struct graph *g, bool *done)
 		return err;
 	p.k += gone_near(s, g, pending);
 	p.bound = &s->bound;
+	if (one_by_one(s)) {
+		s->later = g;
+		s->later_query = p;
+		*done = true;
+		return 0;
+	}
 	if (!s->bound.met)
 		err = traverse(s, g, &p);
 	*done = !err && (s->bound.met || (all_full(s) && accepted_enough(s)));
@@ -200,6 +240,7 @@ vex_err graph_search(struct search *s, bool *done)
 	if (!g)
 		return 0;
 	err = by_graph(s, g, done);
-	graphs_put(s->e->graphs, g);
+	if (!s->later)
+		graphs_put(s->e->graphs, g);
 	return err;
 }

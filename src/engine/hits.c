@@ -424,6 +424,9 @@ static vex_err begin_query(struct builder *b)
 
 	if (s->cached)
 		return begin_cached(b);
+	err = graph_later(s, b->query);
+	if (err)
+		return err;
 	b->hits = vex_topk_sorted(s->topk[b->query], &b->n);
 	b->res->truncated |= !s->q->k && b->n == s->cap;
 	if (s->q->mmr) {

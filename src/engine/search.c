@@ -162,7 +162,10 @@ static vex_err by_graph(struct search *s, bool *done)
 {
 	vex_err err = graph_search(s, done);
 
-	return !err && *done ? hits_build(s) : err;
+	if (!err && *done)
+		err = hits_build(s);
+	graph_release(s);
+	return err;
 }
 
 /* By the graph where there is one and it can fill the answer, else by a scan, for which

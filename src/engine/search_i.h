@@ -48,18 +48,20 @@ struct search {
 	/* A pass: */
 	struct vex_view view;
 	bool viewed;
-	bool eager;        /* decide everything before a row is let in */
-	bool missed;       /* a hit of a pass that was not eager fell away */
-	bool scans;        /* by scan alone: the graph has not filled the answer */
-	bool narrow;       /* nor do candidates of a scan */
-	bool wider;        /* the graph gives many candidates for each hit */
-	bool wide;         /* the sets hold candidates, more than k, not accepted yet */
-	uint64_t *only;    /* cands.c: rows that may be hits; NULL: any; owned */
-	uint64_t nonly;    /* how many */
-	uint64_t only_seq; /* what the table of attributes counted then */
-	bool whole;        /* the sets hold all there is */
-	uint64_t changes;  /* vex_engine_changes before anything was looked at */
-	bool keep;         /* what is judged is noted, for answers.c */
+	bool eager;          /* decide everything before a row is let in */
+	bool missed;         /* a hit of a pass that was not eager fell away */
+	bool scans;          /* by scan alone: the graph has not filled the answer */
+	bool narrow;         /* nor do candidates of a scan */
+	bool wider;          /* the graph gives many candidates for each hit */
+	bool wide;           /* the sets hold candidates, more than k, not accepted yet */
+	uint64_t *only;      /* cands.c: rows that may be hits; NULL: any; owned */
+	uint64_t nonly;      /* how many */
+	uint64_t only_seq;   /* what the table of attributes counted then */
+	bool whole;          /* the sets hold all there is */
+	struct graph *later; /* to be searched query by query, like that; NULL: is done */
+	struct vex_hnsw_query later_query;
+	uint64_t changes;      /* vex_engine_changes before anything was looked at */
+	bool keep;             /* what is judged is noted, for answers.c */
 	struct answer *cached; /* judged in place of what the sets hold; owned */
 	struct vex_topk **topk;
 	size_t ntopk;
@@ -167,6 +169,11 @@ vex_err hits_build(struct search *s) VEX_CHECKED;
 /* By the graph, into s->topk: *done false where the space has to be scanned after all
  * (what is in the sets then is thrown away). -EAGAIN: not on a small stack. */
 vex_err graph_search(struct search *s, bool *done) VEX_CHECKED;
+
+/* The traversal of one query, where graph_search has put it off. -ENODATA: the graph has
+ * not filled its answer. */
+vex_err graph_later(struct search *s, size_t query) VEX_CHECKED;
+void graph_release(struct search *s);
 
 /* [deep] Runs a search whose fields e, q, problem, like_node are set. */
 vex_err search_run(struct search *s, struct vex_result **out) VEX_CHECKED;

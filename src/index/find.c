@@ -79,7 +79,7 @@ static void settle(struct pool *p, uint32_t i, float d)
 }
 
 /* Of n candidates in the order of codes, the first in the order of their rows, with their
- * distances; returns how many. Squares under l2, as codes have them. */
+ * distances; returns how many. Under l2 codes have squares. */
 static uint32_t rank(const struct vex_rows *rows, const float *query, struct pool *p,
 		     uint32_t n, uint32_t k)
 {
@@ -106,19 +106,21 @@ static uint32_t rank(const struct vex_rows *rows, const float *query, struct poo
 		squares += (code - d) * (code - d);
 		settle(p, i, d);
 	}
+	for (uint32_t j = 0; rows->metric == VEX_L2 && j < i; j++)
+		p->dist[j] = sqrtf(p->dist[j]);
 	return i;
 }
 
-static vex_err offer(const struct vex_rows *rows, const struct pool *p, uint32_t n,
-		     struct vex_topk *t, vex_accept_fn accept, void *arg,
-		     struct vex_scan_stats *stats)
+static vex_err offer(const struct pool *p, uint32_t n, struct vex_topk *t,
+		     vex_accept_fn accept, void *arg, struct vex_scan_stats *stats)
 {
+	if (!accept)
+		return vex_topk_fill(t, p->dist, p->id, n);
 	for (uint32_t i = 0; i < n; i++) {
-		float d = rows->metric == VEX_L2 ? sqrtf(p->dist[i]) : p->dist[i];
 		uint64_t file;
 		int rc;
 
-		if (!(d <= vex_topk_limit(t)))
+		if (!(p->dist[i] <= vex_topk_limit(t)))
 			continue;
 		rc = accept(arg, p->id[i], &file);
 		if (rc < 0)
@@ -127,7 +129,7 @@ static vex_err offer(const struct vex_rows *rows, const struct pool *p, uint32_t
 			stats->refused++;
 			continue;
 		}
-		rc = vex_topk_add(t, d, p->id[i], file);
+		rc = vex_topk_add(t, p->dist[i], p->id[i], file);
 		if (rc)
 			return rc;
 	}
@@ -197,7 +199,7 @@ static vex_err search_locked(struct vex_hnsw *h, const struct vex_rows *rows,
 	if (p->bound)
 		p->bound->seen += c->distances;
 	stats->exact += n;
-	err = offer(rows, &c->pool, n, topk, accept, arg, stats);
+	err = offer(&c->pool, n, topk, accept, arg, stats);
 	context_put(h, c);
 	return err;
 }

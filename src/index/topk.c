@@ -23,6 +23,7 @@ struct vex_topk {
 	bool by_slot;
 	float max_distance;
 	struct vex_hit *heap; /* worst first */
+	bool sorted;          /* nearest first instead, and not in counts */
 	size_t n, cap;
 	struct count *counts; /* open addressing */
 	size_t ncounts;       /* a power of two, at least twice the groups in it */
@@ -76,7 +77,7 @@ float vex_topk_limit(const struct vex_topk *t)
 {
 	if (t->n < t->k)
 		return t->max_distance;
-	return t->heap[0].distance;
+	return t->heap[t->sorted ? t->n - 1 : 0].distance;
 }
 
 /* ---- counts by group ------------------------------------------------------------ */
@@ -243,7 +244,7 @@ static bool fits(const struct vex_topk *t, const struct vex_hit *h)
 {
 	if (!(h->distance <= t->max_distance))
 		return false;
-	return t->n < t->k || worse(&t->heap[0], h);
+	return t->n < t->k || worse(&t->heap[t->sorted ? t->n - 1 : 0], h);
 }
 
 bool vex_topk_fits(const struct vex_topk *t, float distance, uint64_t slot)
@@ -261,6 +262,9 @@ bool vex_topk_wants(const struct vex_topk *t, float distance, uint64_t slot,
 
 	if (!fits(t, &h))
 		return false;
+	/* Not counted yet; vex_topk_add will see. */
+	if (t->sorted)
+		return true;
 	if (count_of(t, group_of(t, &h)) < t->share)
 		return true;
 	return worse(&t->heap[worst_of(t, &h, &same)], &h);
@@ -283,11 +287,78 @@ static bool replaced_own(struct vex_topk *t, const struct vex_hit *h)
 	return true;
 }
 
+/* What was taken in order becomes a heap, which the reverse of that order is. */
+static vex_err heapify(struct vex_topk *t)
+{
+	if (!t->sorted)
+		return 0;
+	while (t->n * 2 + 2 > t->ncounts) {
+		vex_err err = counts_grow(t);
+
+		if (err)
+			return err;
+	}
+	t->sorted = false;
+	for (size_t i = 0; i < t->n / 2; i++) {
+		struct vex_hit h = t->heap[i];
+
+		t->heap[i] = t->heap[t->n - 1 - i];
+		t->heap[t->n - 1 - i] = h;
+	}
+	for (size_t i = 0; i < t->n; i++)
+		count_up(t, group_of(t, &t->heap[i]));
+	return 0;
+}
+
+/* Equal ones by slot, as a heap would give them. */
+static void place_last(struct vex_hit *v, size_t n)
+{
+	struct vex_hit h = v[n - 1];
+	size_t i = n - 1;
+
+	for (; i && worse(&v[i - 1], &h); i--)
+		v[i] = v[i - 1];
+	v[i] = h;
+}
+
+static vex_err add_all(struct vex_topk *t, const float *distance, const uint32_t *slot,
+		       size_t n)
+{
+	vex_err err = 0;
+
+	for (size_t i = 0; i < n && !err; i++)
+		err = vex_topk_add(t, distance[i], slot[i], slot[i]);
+	return err;
+}
+
+vex_err vex_topk_fill(struct vex_topk *t, const float *distance, const uint32_t *slot,
+		      size_t n)
+{
+	if (t->n || !t->by_slot || n > t->k)
+		return add_all(t, distance, slot, n);
+	while (n && !(distance[n - 1] <= t->max_distance))
+		n--;
+	if (!n)
+		return 0;
+	t->heap = malloc(n * sizeof(*t->heap));
+	if (!t->heap)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		t->heap[i] = (struct vex_hit){ distance[i], slot[i], slot[i] };
+		place_last(t->heap, i + 1);
+	}
+	t->n = t->cap = n;
+	t->sorted = true;
+	return 0;
+}
+
 vex_err vex_topk_add(struct vex_topk *t, float distance, uint64_t slot, uint64_t file)
 {
 	struct vex_hit h = { .distance = distance, .slot = slot, .file = file };
-	vex_err err;
+	vex_err err = heapify(t);
 
+	if (err)
+		return err;
 	if (!fits(t, &h))
 		return 0;
 	if (replaced_own(t, &h))
@@ -309,7 +380,7 @@ vex_err vex_topk_add(struct vex_topk *t, float distance, uint64_t slot, uint64_t
 /* Heapsort in place: the heap gives its worst first, so it ends nearest first. */
 const struct vex_hit *vex_topk_sorted(struct vex_topk *t, size_t *n)
 {
-	for (size_t left = t->n; left > 1; left--) {
+	for (size_t left = t->sorted ? 0 : t->n; left > 1; left--) {
 		struct vex_hit h = t->heap[0];
 
 		t->heap[0] = t->heap[left - 1];

@@ -231,6 +231,52 @@ Test(graph, recall_is_kept)
 	recall_holds(FRESH);
 }
 
+/* In a batch each is searched for when its hits are built: the answers are those of one
+ * call each. */
+Test(graph, batches_are_as_single_queries)
+{
+	enum { N = 40 };
+	float q[N][DIM];
+	struct vex_query query = { .space = "g",
+				   .vectors = q[0],
+				   .dim = DIM,
+				   .nq = N,
+				   .k = 10,
+				   .max_distance = INFINITY,
+				   .cred = &af_uid0 };
+	struct vex_result *all, *one;
+	struct vex_problem p;
+
+	fill();
+	wait_ready(FILES * ROWS);
+	for (unsigned i = 0; i < N * DIM; i++)
+		q[i / DIM][i % DIM] = uniform();
+	cr_assert_eq(vex_engine_search(eng, &query, &all, &p), 0, "%s", p.text);
+	cr_expect_str_eq(all->plan, "graph");
+	cr_assert_eq(all->n, 10u * N);
+	for (unsigned i = 0; i < N; i++) {
+		one = search(q[i], 10, false);
+		cr_assert_str_eq(one->plan, "graph");
+		for (unsigned j = 0; j < 10; j++) {
+			const struct vex_found *a = &all->hits[i * 10 + j];
+
+			cr_expect_eq(a->query, i);
+			cr_expect_eq(a->distance, one->hits[j].distance);
+			cr_expect_eq(a->row, one->hits[j].row);
+			cr_expect_str_eq(a->path, one->hits[j].path);
+		}
+		vex_result_free(one);
+	}
+	vex_result_free(all);
+	/* One that the graph cannot fill sends all of them to the scan. */
+	query.k = 150;
+	query.per_file = 1;
+	cr_assert_eq(vex_engine_search(eng, &query, &all, &p), 0, "%s", p.text);
+	cr_expect_str_eq(all->plan, "exact");
+	cr_expect_eq(all->n, FILES * N);
+	vex_result_free(all);
+}
+
 /* Of rows that both have found, which are most. */
 static void same_distances(const struct vex_result *want, const struct vex_result *got)
 {

@@ -287,6 +287,48 @@ Test(index, topk_model)
 	}
 }
 
+/* Taken at once, in order, or one by one, or both, in every kind of set: the same. */
+Test(index, topk_filled)
+{
+	unsigned seed = 17;
+
+	for (int round = 0; round < 400; round++) {
+		uint32_t k = (uint32_t)rand_r(&seed) % 30 + 1, per = round % 3;
+		float most = round % 5 ? INFINITY : 20, d[40];
+		uint32_t slot[40], n = (uint32_t)rand_r(&seed) % 40;
+		const struct vex_hit *x, *y;
+		struct vex_topk *a, *b;
+		size_t na, nb;
+
+		cr_assert_eq(vex_topk_new(k, per, most, &a), 0);
+		cr_assert_eq(vex_topk_new(k, per, most, &b), 0);
+		for (uint32_t i = 0; i < n; i++) {
+			d[i] = (i ? d[i - 1] : 0) + (float)(rand_r(&seed) % 3);
+			slot[i] = (i * 7 + 3) % 40;
+			cr_assert_eq(vex_topk_add(b, d[i], slot[i], slot[i]), 0);
+		}
+		cr_assert_eq(vex_topk_fill(a, d, slot, n), 0);
+		cr_assert_eq(vex_topk_limit(a), vex_topk_limit(b));
+		for (int i = round % 2 ? 25 : 0; i; i--) {
+			float e = (float)(rand_r(&seed) % 40);
+			uint32_t s = (uint32_t)rand_r(&seed) % 60;
+
+			cr_assert_eq(vex_topk_fits(a, e, s), vex_topk_fits(b, e, s));
+			cr_assert_eq(vex_topk_add(a, e, s, s), 0);
+			cr_assert_eq(vex_topk_add(b, e, s, s), 0);
+		}
+		x = vex_topk_sorted(a, &na);
+		y = vex_topk_sorted(b, &nb);
+		cr_assert_eq(na, nb, "round %d", round);
+		for (size_t i = 0; i < na; i++)
+			cr_assert(x[i].slot == y[i].slot &&
+				      x[i].distance == y[i].distance,
+				  "round %d, hit %zu", round, i);
+		vex_topk_free(a);
+		vex_topk_free(b);
+	}
+}
+
 Test(index, flat_stops_when_told)
 {
 	unsigned seed = 5;
