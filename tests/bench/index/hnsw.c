@@ -9,11 +9,13 @@
  *	point <widen or -ef> <rerank> <recall@10> <CPU us a query> <distances> <p50> <p99>
  *
  * QUANT: enum vex_quant. WIDENS, RERANKS: lists that replace the usual ones, as "0.1
- *0.2"; a widen below 0 is an ef. PASSES: of which the fastest counts (3).
+ *0.2"; a widen below 0 is an ef. PASSES: of which the fastest counts (3). PIN: the CPU
+ * that searches run on, counted from 1; the build takes what it may have.
  */
 #include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <unistd.h>
 #include <vexfs/index.h>
 #include "../bench.h"
@@ -240,6 +242,19 @@ static const char *env(const char *name, const char *otherwise)
 	return v && *v ? v : otherwise;
 }
 
+static void pin(void)
+{
+	const char *cpu = getenv("PIN");
+	cpu_set_t set;
+
+	if (!cpu)
+		return;
+	CPU_ZERO(&set);
+	CPU_SET(number(cpu, "PIN") - 1, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		fail("PIN");
+}
+
 static void sweep(struct run *r)
 {
 	const char *w =
@@ -302,6 +317,7 @@ int main(int argc, char **argv)
 		fail("graph");
 	get_graph(r.h, &base, argc > 5 ? argv[5] : NULL);
 	r.wall = must_alloc(r.query.n, sizeof(double));
+	pin();
 	sweep(&r);
 	vex_hnsw_free(r.h);
 	return 0;

@@ -6,7 +6,8 @@
 //	build <CPU s> <bytes of resident memory it took>
 //	point <ef> 0 <recall@10> <CPU us a query> 0 <p50 us> <p99 us>
 //
-// PASSES: of which the fastest counts (3).
+// PASSES: of which the fastest counts (3). PIN: the CPU that searches run on, counted
+// from 1.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -18,6 +19,7 @@
 #include <hnswlib/hnswlib.h>
 #include <malloc.h>
 #include <memory>
+#include <sched.h>
 #include <string>
 #include <thread>
 #include <unistd.h>
@@ -177,7 +179,17 @@ int main(int argc, char **argv)
 	       resident() - before);
 	fflush(stdout);
 	Run run{ h, query, truth, std::vector<double>(query.n) };
-	const char *passes = getenv("PASSES");
+	const char *passes = getenv("PASSES"), *pin = getenv("PIN");
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	if (pin) {
+		CPU_SET(size_t(atoi(pin) - 1), &set);
+		if (sched_setaffinity(0, sizeof(set), &set)) {
+			perror("PIN");
+			return 1;
+		}
+	}
 
 	for (int i = 3; i < argc; i++)
 		run.measure(size_t(atol(argv[i])), passes ? atoi(passes) : 3);
