@@ -198,6 +198,8 @@ struct vex_removal {
 	int fd;    /* private: the object, from begin to end */
 	bool late; /* private: the intent could not be recorded */
 	bool keep; /* private: replaced by a file without attachments: its own are kept */
+	uint64_t moment; /* private */
+	int obj_fd;      /* set before _end: the object, or -1: not at hand; borrowed */
 };
 vex_err vex_engine_unlink_begin(struct vex_engine *e, int dirfd, const char *name,
 				struct vex_removal *r) VEX_CHECKED;
@@ -220,6 +222,7 @@ struct vex_rename {
 	char *path;
 	/* private: a directory moves; a *.vec name is involved; candidates were added */
 	bool dir, vec, flying;
+	uint64_t moment; /* private */
 	bool bare; /* private: what moves has no attachments */
 	bool late; /* private: not all of it could be recorded before */
 };

@@ -278,15 +278,26 @@ vex_err node_of_dir(struct vex_engine *e, int dirfd, uint64_t *node)
 	return look(e, dirfd, false, node);
 }
 
+static vex_err make(struct vex_engine *e, int dirfd, uint64_t *node)
+{
+	SCOPED_LOCK(&e->dirs);
+	return look(e, dirfd, true, node);
+}
+
 vex_err node_ensure_dir(struct vex_engine *e, int dirfd, uint64_t *node)
 {
+	AUTO_READER struct vex_reader *r = NULL;
+	AUTO_MAKING struct making m = { 0 };
 	bool known;
 	vex_err err = quick(e, dirfd, node, &known);
 
 	if (err || *node)
 		return err;
-	SCOPED_LOCK(&e->dirs);
-	return look(e, dirfd, true, node);
+	making_begin(e, &m);
+	err = make(e, dirfd, node);
+	if (!err && making_overlapped(&m) && !vex_reader_get(e->store, &r))
+		dirs_note_names(e, r, dirfd);
+	return err;
 }
 
 /* The present name of one directory; *fd and *st become those of the one above. */

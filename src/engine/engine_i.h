@@ -92,6 +92,9 @@ struct vex_engine {
 	size_t late_cap;
 	_Atomic size_t nlate;   /* written under late_lock */
 	_Atomic bool late_told; /* logged once */
+	/* overlap.c */
+	_Atomic uint64_t makings; /* begun << 16 | under way */
+	_Atomic uint64_t turns;   /* changes of names */
 	/* covered.c */
 	_Atomic bool kept_any; /* replaced files have left attachments, once at least */
 	_Atomic unsigned ncovers;
@@ -129,6 +132,22 @@ void knobs_init(struct vex_engine *e, const struct vex_engine_opts *o);
 void knobs_apply(struct vex_engine *e);
 /* Writes one to vexfs.conf. */
 vex_err conf_save(struct vex_engine *e, enum vex_knob k, uint64_t value) VEX_CHECKED;
+
+/* ---- overlap.c: nodes made while names change ----------------------------------- */
+
+/* From before a file without a node is looked at until after the commit. */
+struct making {
+	struct vex_engine *e;
+	uint64_t turns;
+};
+void making_begin(struct vex_engine *e, struct making *m);
+void making_end(struct making *m);
+#define AUTO_MAKING __attribute__((cleanup(making_end)))
+/* After the commit: whether a name was changed meanwhile. */
+bool making_overlapped(const struct making *m);
+/* [deep] Then: looks again where the node's file is. `open`: if it is nameless, whoever
+ * has it open will say when he closes it. */
+void made_look(struct vex_engine *e, uint64_t node, bool open);
 
 /* ---- changes.c: a change list that owns what it points to ------------------- */
 

@@ -405,8 +405,10 @@ static vex_err batch_alloc(struct batch *b)
 
 static vex_err put_all(struct batch *b)
 {
+	AUTO_MAKING struct making m = { 0 };
 	vex_err err = items_decode(b);
 
+	making_begin(b->e, &m);
 	if (!err)
 		err = files(b);
 	if (err)
@@ -414,8 +416,11 @@ static vex_err put_all(struct batch *b)
 	err = put_known(b);
 	if (err == -EAGAIN)
 		err = vex_engine_knob(b->e, VEX_KNOB_STRICT) ? -ENODEV : put_first(b);
-	for (size_t i = 0; i < b->nfiles && !err; i++)
+	for (size_t i = 0; i < b->nfiles && !err; i++) {
+		if (b->file[i].fresh && making_overlapped(&m))
+			made_look(b->e, b->file[i].node, false);
 		covered_look(b->e, b->file[i].node, b->file[i].fresh);
+	}
 	return err;
 }
 

@@ -135,7 +135,7 @@ void removal_free(struct vex_removal *r)
 	if (r->fd >= 0)
 		close(r->fd);
 	free(r->path);
-	*r = (struct vex_removal){ .fd = -1 };
+	*r = (struct vex_removal){ .fd = -1, .obj_fd = r->obj_fd, .moment = r->moment };
 }
 
 char *life_path(struct vex_engine *e, int dirfd, const char *name)
@@ -179,7 +179,7 @@ vex_err vex_engine_unlink_begin(struct vex_engine *e, int dirfd, const char *nam
 	struct stat st;
 	vex_err err;
 
-	*r = (struct vex_removal){ .fd = -1 };
+	*r = (struct vex_removal){ .fd = -1, .obj_fd = -1, .moment = overlap_moment(e) };
 	/* What is not there, the system call itself will say. */
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) ||
 	    !life_concerns(e, dirfd, name, &st))
@@ -222,6 +222,8 @@ void vex_engine_unlink_end(struct vex_engine *e, struct vex_removal *r, vex_err 
 	struct stat st;
 	vex_err err;
 
+	if (!result && overlap_since(e, r->moment) && !r->node)
+		overlap_removed(e, r->obj_fd, open);
 	if (!r->node)
 		return;
 	if (!result && !fstat(r->fd, &st) && S_ISDIR(st.st_mode))

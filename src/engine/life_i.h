@@ -56,6 +56,17 @@ void kept_expire(struct vex_engine *e, struct vex_reader *r);
 /* [deep] r's file was removed: what files it replaced had attached goes as well. */
 void kept_forget(struct vex_engine *e, const struct vex_removal *r, struct changes *l);
 
+/* ---- overlap.c ------------------------------------------------------------------------
+ */
+
+/* Before it is known whether a name concerns a node. */
+uint64_t overlap_moment(struct vex_engine *e);
+/* After every successful change of names: whether a node was made since that moment. */
+bool overlap_since(struct vex_engine *e, uint64_t moment);
+/* Then: of an object that has lost its last name, of one that has another now. */
+void overlap_removed(struct vex_engine *e, int fd, bool open);
+void overlap_moved(struct vex_engine *e, int dirfd, const char *name);
+
 /* ---- vacant.c, replaced.c: a file made where one has just gone ----------------------
  */
 

@@ -142,8 +142,11 @@ static vex_err put_precheck(struct put *p)
 
 vex_err put_locked(struct put *p, struct changes *l)
 {
+	AUTO_MAKING struct making m = { 0 };
 	bool fresh = false;
 	uint64_t node;
+
+	making_begin(p->e, &m);
 	vex_err err = put_precheck(p);
 
 	if (!err)
@@ -160,6 +163,8 @@ vex_err put_locked(struct put *p, struct changes *l)
 	if (err)
 		return err;
 	node_made(p->o, node);
+	if (fresh && making_overlapped(&m))
+		made_look(p->e, node, true);
 	covered_look(p->e, node, fresh);
 	return 0;
 }

@@ -176,6 +176,8 @@ vex_err vex_engine_rename_begin(struct vex_engine *e, int olddirfd, const char *
 	vex_err err;
 
 	*r = (struct vex_rename){ .victim.fd = -1,
+				  .victim.obj_fd = -1,
+				  .moment = overlap_moment(e),
 				  .bare = true,
 				  .flags = flags,
 				  .olddirfd = olddirfd,
@@ -355,6 +357,17 @@ static void places_changed(struct vex_engine *e, const struct vex_rename *r)
 	place_filled(e, r->newdirfd, r->newname, r->bare);
 }
 
+/* Nodes were made meanwhile, perhaps of what had none before. */
+static void overlapped(struct vex_engine *e, const struct vex_rename *r, bool victim_open)
+{
+	if (!r->src)
+		overlap_moved(e, r->newdirfd, r->newname);
+	if (r->flags & RENAME_EXCHANGE && !r->dst)
+		overlap_moved(e, r->olddirfd, r->oldname);
+	if (!(r->flags & RENAME_EXCHANGE) && !r->victim.node)
+		overlap_removed(e, r->victim.obj_fd, victim_open);
+}
+
 void vex_engine_rename_end(struct vex_engine *e, struct vex_rename *r, vex_err result,
 			   bool victim_open)
 {
@@ -366,6 +379,8 @@ void vex_engine_rename_end(struct vex_engine *e, struct vex_rename *r, vex_err r
 
 	if (!result && r->dir)
 		atomic_fetch_add(&e->moves, 1);
+	if (!result && overlap_since(e, r->moment))
+		overlapped(e, r, victim_open);
 	if (!result && r->victim.node && !fstat(r->victim.fd, &st) && S_ISDIR(st.st_mode))
 		life_forget_dir(e, r->victim.fd);
 	if (r->victim.node || r->late || (r->vec && !result))

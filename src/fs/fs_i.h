@@ -224,6 +224,8 @@ bool inode_nameless(struct vex_fs *fs, struct inode *i);
 /* Around a request that may take its last name: until inode_nameless is called, or the
  * request ends, a missing name is our own doing. */
 void inode_leaving(struct vex_fs *fs, struct inode *i, bool starts);
+/* It has no name, and no handle whose close would say so. */
+bool inode_lost(struct vex_fs *fs, struct inode *i);
 /* No handle is open, and we did not take its last name. */
 bool inode_unused(struct vex_fs *fs, struct inode *i);
 void inode_fh(const struct inode *i, struct vex_fh *fh);

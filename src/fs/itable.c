@@ -433,6 +433,12 @@ bool inode_nameless(struct vex_fs *fs, struct inode *i)
 	return i->nopen > 0;
 }
 
+bool inode_lost(struct vex_fs *fs, struct inode *i)
+{
+	SCOPED_LOCK(&shard_of_inode(fs, i)->lock);
+	return !i->nopen && i->nameless;
+}
+
 bool inode_unused(struct vex_fs *fs, struct inode *i)
 {
 	SCOPED_LOCK(&shard_of_inode(fs, i)->lock);

@@ -98,7 +98,12 @@ static vex_err remove_name(struct vex_fs *fs, struct inode *parent, const char *
 		open = victim_gone(&v, parent, name, r.last ? r.node : 0);
 	if (!err && !r.node)
 		vex_engine_file_event(fs->engine, VEX_NOTE_UNLINK, dir.fd, name);
+	r.obj_fd = v.inode ? v.ref.fd : -1;
+	uint64_t node = r.node;
 	vex_engine_unlink_end(fs->engine, &r, err, open);
+	/* Closed by now: that may have been too early to free anything. */
+	if (open && node && inode_lost(fs, v.inode))
+		vex_engine_released(fs->engine, node);
 	return err;
 }
 

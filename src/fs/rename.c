@@ -94,7 +94,12 @@ static vex_err rename_as(struct moving *m)
 		open = moved(m, &r);
 	if (!err && !r.src)
 		vex_engine_rename_event(m->fs->engine, &r);
+	r.victim.obj_fd = m->dst.inode ? m->dst.ref.fd : -1;
+	uint64_t node = r.victim.node;
 	vex_engine_rename_end(m->fs->engine, &r, err, open);
+	/* As in remove_name. */
+	if (open && node && inode_lost(m->fs, m->dst.inode))
+		vex_engine_released(m->fs->engine, node);
 	return err;
 }
 

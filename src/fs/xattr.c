@@ -84,6 +84,9 @@ static vex_err set_ours(fuse_req_t req, struct inode *i, const char *attr,
 	if (err)
 		return err;
 	err = vex_engine_xattr_set(fs->engine, &o.obj, attr, value, size, flags);
+	/* Removed meanwhile, and nobody has it open whose close would free them. */
+	if (!err && inode_lost(fs, i))
+		vex_engine_released(fs->engine, atomic_load(&i->node));
 	audit(req, &o, "attach", attr, err);
 	return err;
 }

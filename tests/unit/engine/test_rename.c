@@ -37,7 +37,8 @@ Test(rename, of_a_directory_is_one_row)
 	cr_assert_eq(nf_rename("d", "g", 0, false), 0);
 	nf_settle();
 	vex_store_status(eng->store, &after);
-	cr_expect_leq(after.commits - before.commits, 4); /* one is the event */
+	/* Not 50: the names, the event, and a sync of the timer may fall between. */
+	cr_expect_leq(after.commits - before.commits, 10);
 	nf_finds(7, 1, "g/e/f7");
 	cr_expect_eq(nf_names(nf_node("g")), 1);
 }
