@@ -116,4 +116,47 @@ for bad in ({"max_ms": 0}, {"max_ms": 1.5}, {"max_visited": -1}, {"max_ms": 1, "
     assert ask(**bad)["error"]["name"] == "EINVAL", bad
 END
 equal "ioctl and JSON" 0 $?
+
+# ---- searches at once -----------------------------------------------------------------
+# Six clients whose searches are short enough for a request's own thread: with one at a
+# time the others wait, and all are answered.
+vexctl config max_concurrent_ops=1
+timeout 120 python3 - "$MNT" "$T/one" <<'END'
+import fcntl, os, re, struct, sys, threading, time
+mnt, one = sys.argv[1], open(sys.argv[2], "rb").read()
+SEARCH = (3 << 30) | (16376 << 16) | (0xF5 << 8) | 2
+ending, answered = threading.Event(), [0] * 6
+
+def client(i):
+    fd = os.open(mnt + "/.vexfs/control", os.O_RDWR)
+    while not ending.is_set():
+        b = bytearray(16376)
+        struct.pack_into("IIII", b, 0, 0, 10, 0, 64)
+        b[48:49] = b"t"
+        b[256:512] = one
+        fcntl.ioctl(fd, SEARCH, b)
+        assert struct.unpack_from("I", b, 116)[0] == 10
+        answered[i] += 1
+    os.close(fd)
+
+def gauge(text, name):
+    return int(re.search(r"^vexfs_%s (\d+)$" % name, text, re.M)[1])
+
+threads = [threading.Thread(target=client, args=(i,)) for i in range(6)]
+for t in threads:
+    t.start()
+waited, end = 0, time.time() + 60
+while time.time() < end and not (waited > 2 and min(answered) > 20):
+    with open(mnt + "/.vexfs/metrics") as f:
+        text = f.read()
+    assert gauge(text, "search_running") <= 1, "more than one ran"
+    waited += gauge(text, "search_queue_length") > 0
+ending.set()
+for t in threads:
+    t.join()
+assert waited > 2, "nobody ever waited"
+assert min(answered) > 20, answered
+END
+equal "one at a time, in turn" 0 $?
+vexctl config max_concurrent_ops=0
 finish
