@@ -179,6 +179,7 @@ void vex_limit_crossed(enum vex_limit l, uint64_t value);
 
 struct vex_crossing {
 	uint64_t count, last; /* crossings since start; the last value */
+	uint64_t episode;     /* of these in the present or last episode */
 	int64_t first_ns;     /* of the present episode, CLOCK_REALTIME; 0: never */
 	bool now;             /* crossed in the last minute */
 };

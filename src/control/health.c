@@ -31,8 +31,11 @@ static void VEX_PRINTF(3, 4) find(struct judged *j, unsigned level, const char *
 }
 
 /* Cold caches, or one search of a large space, cross the built-in times on a mount that
- * is well: these are for the slow log. A time that was set is what somebody relies on. */
-static bool counts(struct vex_engine *e, enum vex_limit l)
+ * is well: a few such are for the slow log. A time that was set is what somebody relies
+ * on: of it each counts. */
+#define STRAY 10u
+
+static bool counts(struct vex_engine *e, enum vex_limit l, const struct vex_crossing *c)
 {
 	static const enum vex_knob times[] = {
 		[VEX_LIMIT_SEARCH] = VEX_KNOB_SLOW_SEARCH,
@@ -41,7 +44,7 @@ static bool counts(struct vex_engine *e, enum vex_limit l)
 		[VEX_LIMIT_OP] = VEX_KNOB_SLOW_OP,
 	};
 
-	return l >= ARRAY_SIZE(times) ||
+	return l >= ARRAY_SIZE(times) || c->episode >= STRAY ||
 	       vex_engine_knob_from(e, times[l]) != VEX_FROM_DEFAULT;
 }
 
@@ -52,7 +55,7 @@ static void judge_limits(struct judged *j, struct vex_engine *e)
 		struct vex_crossing c;
 
 		vex_crossing_read(l, &c);
-		if (c.now && counts(e, l))
+		if (c.now && counts(e, l, &c))
 			find(j, ill ? 2 : 1,
 			     "threshold %s was crossed in the last minute",
 			     vex_limit_name(l));

@@ -19,7 +19,7 @@ static const struct {
 };
 
 static struct {
-	_Atomic uint64_t limit, count, last, last_mono;
+	_Atomic uint64_t limit, count, episode, last, last_mono;
 	_Atomic int64_t first;
 } limits[VEX_LIMIT_COUNT];
 
@@ -60,6 +60,9 @@ void vex_limit_crossed(enum vex_limit l, uint64_t value)
 	bool again = was && now - was < EPISODE_NS;
 	void (*fn)(void *, enum vex_limit, uint64_t) = atomic_load(&hook);
 
+	if (!again)
+		atomic_store(&limits[l].episode, 0);
+	atomic_fetch_add(&limits[l].episode, 1);
 	atomic_fetch_add(&limits[l].count, 1);
 	atomic_store(&limits[l].last, value);
 	if (again)
@@ -75,6 +78,7 @@ void vex_crossing_read(enum vex_limit l, struct vex_crossing *out)
 
 	*out = (struct vex_crossing){
 		.count = atomic_load(&limits[l].count),
+		.episode = atomic_load(&limits[l].episode),
 		.last = atomic_load(&limits[l].last),
 		.first_ns = atomic_load(&limits[l].first),
 		.now = last && vex_now_mono() - last < EPISODE_NS,
