@@ -145,7 +145,7 @@ static int with_engine(struct options *o, int rootfd, struct vex_engine *engine,
 	fo.mount_opts = o->kernel.data;
 	fo.debug = o->debug;
 	fo.single_threaded = o->single;
-	fo.no_passthrough = o->no_passthrough;
+	fo.no_passthrough = o->settings.value[VEX_KNOB_PASSTHROUGH];
 	vex_err err = vex_fs_new(&fo, &fs);
 	if (err)
 		return vexfs_fail(1, "cannot start: %s", strerrordesc_np(-err));
@@ -292,6 +292,5 @@ int main(int argc, char **argv)
 	}
 	vex_buf_free(&o.kernel);
 	vex_buf_free(&o.shown);
-	free(o.conf_line);
 	return code;
 }

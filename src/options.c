@@ -24,22 +24,6 @@ static bool word_of(const char *s, const char *const *words, unsigned *out)
 	return false;
 }
 
-static bool set_vec_space(struct options *o, const char *v)
-{
-	size_t n = strspn(v, "abcdefghijklmnopqrstuvwxyz0123456789_-");
-
-	if (!n || v[n] || n > VEX_SPACE_NAME_MAX || *v == '_' || *v == '-')
-		return false;
-	o->engine.vec_space = v;
-	return true;
-}
-
-static bool set_passthrough(struct options *o, const char *v)
-{
-	o->no_passthrough = !strcmp(v, "off");
-	return o->no_passthrough || !strcmp(v, "auto");
-}
-
 static bool set_debug(struct options *o, const char *v)
 {
 	(void)v;
@@ -57,8 +41,6 @@ struct setting {
 };
 
 static const struct setting settings[] = {
-	{ "passthrough", true, set_passthrough },
-	{ "vec_space", true, set_vec_space },
 	{ "debug", false, set_debug },
 };
 
@@ -134,6 +116,9 @@ static int take_knob(struct options *o, const struct source *at, int k, const ch
 
 	if (!value && vex_knob_info((enum vex_knob)k)->kind != VEX_KNOB_FLAG)
 		return refuse(at, "this option needs a value:", word);
+	/* A file may say that there is none. */
+	if (value && !*value && !at->file)
+		return refuse(at, "bad value in option", word);
 	if (value && vex_knob_parse((enum vex_knob)k, value, &v))
 		return refuse(at, "bad value in option", word);
 	if (s->from[k] > at->from)
@@ -168,10 +153,9 @@ static int take_setting(struct options *o, const struct source *at, const char *
 	return 0;
 }
 
-/* Keeps pointers into `word`. */
-static int take_word(struct options *o, const struct source *at, char *word)
+static int take_word(struct options *o, const struct source *at, const char *word)
 {
-	char *value = strchr(word, '=');
+	const char *value = strchr(word, '=');
 	size_t len = value ? (size_t)(value - word) : strlen(word);
 	int k = vex_knob_find(word, len);
 
@@ -234,18 +218,10 @@ static int take_file(struct options *o, FILE *f, const char *path)
 	int code = 0;
 
 	while (!code && getline(&line, &room, f) >= 0) {
-		/* vec_space points into it: a line lives as long as the options. */
-		char *word = strdup(bare(line));
+		const char *word = bare(line);
 
 		at.line++;
-		if (!word)
-			return vexfs_fail(1, "out of memory");
 		code = *word ? take_word(o, &at, word) : 0;
-		if (o->engine.vec_space && o->engine.vec_space > word &&
-		    o->engine.vec_space <= word + strlen(word) + 1)
-			o->conf_line = word;
-		else
-			free(word);
 	}
 	return code;
 }

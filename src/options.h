@@ -7,13 +7,11 @@
 
 struct options {
 	bool foreground, debug, single;
-	bool no_passthrough;
 	bool mount_helper, fake, sloppy; /* called by mount(8) */
 	char *store, *mountpoint;        /* absolute */
 	struct vex_engine_opts engine;
 	struct vex_settings settings; /* defaults, vexfs.conf, the command line */
 	unsigned given;               /* bits of settings that are no knobs */
-	char *conf_line;              /* heap: what vec_space may point into */
 	struct vex_buf kernel;        /* "allow_other,ro": for the mount itself */
 	struct vex_buf shown;         /* ours that were given, for status */
 };

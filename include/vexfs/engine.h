@@ -69,7 +69,11 @@ struct vex_engine;
 	X(KEEP_DAYS, "keep_days", NUMBER, 0, 36500, 30, true, NULL,                      \
 	  "attachments whose file was replaced or vanished are kept so long")            \
 	X(CACHE, "search_cache", SIZE, 0, UINT64_MAX, 8u << 20, true, NULL,              \
-	  "memory for answers of earlier searches; 0: each is made anew")
+	  "memory for answers of earlier searches; 0: each is made anew")                \
+	X(VEC_SPACE, "vec_space", SPACE, 0, UINT64_MAX, 0, true, NULL,                   \
+	  "space of *.vec files; empty: vec<dimension>")                                 \
+	X(PASSTHROUGH, "passthrough", WORD, 0, 1, 0, false, "auto|off",                  \
+	  "whether the kernel reads and writes files itself where it can")
 
 enum vex_knob {
 #define X(id, ...) VEX_KNOB_##id,
@@ -77,7 +81,13 @@ enum vex_knob {
 #undef X
 	    VEX_KNOB_COUNT,
 };
-enum vex_knob_kind { VEX_KNOB_NUMBER, VEX_KNOB_SIZE, VEX_KNOB_FLAG, VEX_KNOB_WORD };
+enum vex_knob_kind {
+	VEX_KNOB_NUMBER,
+	VEX_KNOB_SIZE,
+	VEX_KNOB_FLAG,
+	VEX_KNOB_WORD,
+	VEX_KNOB_SPACE, /* a space's name, or empty; its value is the name's number */
+};
 /* What was said last wins, in this order. */
 enum vex_knob_from {
 	VEX_FROM_DEFAULT,
@@ -96,6 +106,8 @@ struct vex_knob_info {
 const struct vex_knob_info *vex_knob_info(enum vex_knob k);
 int vex_knob_find(const char *name, size_t len); /* -1: none of that name */
 vex_err vex_knob_parse(enum vex_knob k, const char *text, uint64_t *out) VEX_CHECKED;
+/* The name that a value of kind SPACE stands for, for good. */
+const char *vex_knob_space(uint64_t v);
 void vex_knob_print(enum vex_knob k, uint64_t v, char *out, size_t room);
 
 struct vex_settings {

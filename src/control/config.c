@@ -100,6 +100,9 @@ static vex_err parse(struct vex_session *s, const char *name, size_t len,
 	if (i->kind == VEX_KNOB_FLAG)
 		return session_fail(s, -EINVAL, "%s: '%.40s' is neither on nor off",
 				    i->name, value);
+	if (i->kind == VEX_KNOB_SPACE)
+		return session_fail(s, -EINVAL, "%s: '%.60s' is no name of a space",
+				    i->name, value);
 	return session_fail(s, -EINVAL, "%s: '%.40s' is not within %llu .. %llu", i->name,
 			    value, (unsigned long long)i->min,
 			    (unsigned long long)i->max);

@@ -224,11 +224,12 @@ static vex_err absorb_rows(struct absorb *b, struct rows *rows)
 		.a = { .key = "" },
 		.stamp = stamp_of(&b->st),
 	};
+	const char *space = vex_knob_space(vex_engine_knob(b->e, VEX_KNOB_VEC_SPACE));
 	uint64_t node;
 	vex_err err = node_identify(b->e, &b->o, &node);
 
-	if (*b->e->vec_space)
-		snprintf(p.a.space, sizeof(p.a.space), "%s", b->e->vec_space);
+	if (*space)
+		snprintf(p.a.space, sizeof(p.a.space), "%s", space);
 	else
 		snprintf(p.a.space, sizeof(p.a.space), "vec%u", rows->dim);
 	if (!err)

@@ -65,17 +65,13 @@ static vex_err probe_hidden(struct vex_engine *e)
 
 static vex_err set_options(struct vex_engine *e, const struct vex_engine_opts *o)
 {
-	const char *vec = o->vec_space ? o->vec_space : "";
+	vex_err err = knobs_init(e, o);
 
-	if (*vec && !space_name_ok(vec, strlen(vec)))
-		return -EINVAL;
-	strcpy(e->vec_space, vec);
 	e->owner = o->owner;
-	knobs_init(e, o);
 	e->attrs_min = o->attrs_rows_min ? o->attrs_rows_min : ATTRS_ROWS_MIN;
 	e->graph_floats_min =
 	    o->graph_floats_min ? o->graph_floats_min : GRAPH_FLOATS_MIN;
-	return 0;
+	return err;
 }
 
 static vex_err make_parts(struct vex_engine *e, const struct vex_engine_opts *o)

@@ -38,8 +38,7 @@ struct vex_engine {
 	bool copied;  /* STORE was copied since it was last open: marks may be lost */
 	uint32_t owner;
 	uint64_t root_dev, root_ino;
-	uint64_t hidden_ino;                    /* of STORE/.vexfs */
-	char vec_space[VEX_SPACE_NAME_MAX + 1]; /* "": vec<dim> */
+	uint64_t hidden_ino; /* of STORE/.vexfs */
 	struct vex_store *store;
 	struct vex_pool *pool;  /* changes and lookups: short work */
 	struct vex_pool *words; /* prints: it takes more stack than a request has, and
@@ -127,7 +126,7 @@ void notes_tell_crossings(struct vex_engine *e);
 
 /* ---- knobs.c, conf.c: settings -------------------------------------------------- */
 
-void knobs_init(struct vex_engine *e, const struct vex_engine_opts *o);
+vex_err knobs_init(struct vex_engine *e, const struct vex_engine_opts *o);
 /* Hands them on, once there are pools and a store. */
 void knobs_apply(struct vex_engine *e);
 /* Writes one to vexfs.conf. */

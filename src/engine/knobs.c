@@ -102,6 +102,33 @@ static bool flag(const char *text, uint64_t *out)
 	return false;
 }
 
+/* Names that were ever said, so that one is a number like any other value: few are, for
+ * people say them. `spaces` guards how many there are; those there are stay. */
+#define SPACES_MAX 64u
+static pthread_mutex_t spaces = PTHREAD_MUTEX_INITIALIZER;
+static char space_names[SPACES_MAX][VEX_SPACE_NAME_MAX + 1]; /* [0] is none */
+static unsigned nspaces = 1;
+
+static bool space_number(const char *text, uint64_t *out)
+{
+	SCOPED_LOCK(&spaces);
+
+	if (*text && !space_name_ok(text, strlen(text)))
+		return false;
+	for (*out = 0; *out < nspaces; ++*out)
+		if (!strcmp(space_names[*out], text))
+			return true;
+	if (nspaces == SPACES_MAX)
+		return false;
+	strcpy(space_names[nspaces++], text);
+	return true;
+}
+
+const char *vex_knob_space(uint64_t v)
+{
+	return space_names[v < SPACES_MAX ? v : 0];
+}
+
 vex_err vex_knob_parse(enum vex_knob k, const char *text, uint64_t *out)
 {
 	const struct vex_knob_info *i = &infos[k];
@@ -117,6 +144,9 @@ vex_err vex_knob_parse(enum vex_knob k, const char *text, uint64_t *out)
 		break;
 	case VEX_KNOB_SIZE:
 		ok = size(text, &v);
+		break;
+	case VEX_KNOB_SPACE:
+		ok = space_number(text, &v);
 		break;
 	default:
 		ok = digits(text, strlen(text), &v);
@@ -158,6 +188,9 @@ void vex_knob_print(enum vex_knob k, uint64_t v, char *out, size_t room)
 		break;
 	case VEX_KNOB_SIZE:
 		print_size(v, out, room);
+		break;
+	case VEX_KNOB_SPACE:
+		snprintf(out, room, "%s", vex_knob_space(v));
 		break;
 	case VEX_KNOB_NUMBER:
 		snprintf(out, room, "%llu", (unsigned long long)v);
@@ -223,10 +256,11 @@ static void apply(struct vex_engine *e)
 			       (uint32_t)vex_engine_knob(e, VEX_KNOB_SYNC_INTERVAL));
 }
 
-void knobs_init(struct vex_engine *e, const struct vex_engine_opts *o)
+vex_err knobs_init(struct vex_engine *e, const struct vex_engine_opts *o)
 {
 	struct vex_settings own = { 0 };
 	const struct vex_settings *s = o->settings ? o->settings : &own;
+	vex_err err = 0;
 
 	pthread_mutex_init(&e->knobs_lock, NULL);
 	vex_settings_init(&own);
@@ -234,6 +268,9 @@ void knobs_init(struct vex_engine *e, const struct vex_engine_opts *o)
 	own.value[VEX_KNOB_STRICT] = o->strict;
 	own.value[VEX_KNOB_INDEX_SYNC] = o->index_immediate;
 	own.value[VEX_KNOB_MEM] = o->index_mem;
+	if (o->vec_space)
+		err = vex_knob_parse(VEX_KNOB_VEC_SPACE, o->vec_space,
+				     &own.value[VEX_KNOB_VEC_SPACE]);
 	own.value[VEX_KNOB_SYNC] = o->store.sync == VEX_SYNC_ALWAYS;
 	if (o->store.sync_interval_ms)
 		own.value[VEX_KNOB_SYNC_INTERVAL] = o->store.sync_interval_ms;
@@ -242,6 +279,7 @@ void knobs_init(struct vex_engine *e, const struct vex_engine_opts *o)
 		atomic_store(&e->knob_from[k], s->from[k]);
 	}
 	vex_log_set_level((enum vex_log_level)s->value[VEX_KNOB_LOG]);
+	return err;
 }
 
 void knobs_apply(struct vex_engine *e)

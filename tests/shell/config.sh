@@ -69,6 +69,20 @@ done
 wait $pids
 equal "one search at a time, all of them answered" 'a a a a a a a a' "$(cat "$T"/r? | xargs)"
 
+# ---- where .vec files go -----------------------------------------------------------------
+equal "by their dimension" '' "$(vexctl config vec_space)"
+check "elsewhere from now on" vexctl config vec_space=mine
+equal "that is it" mine "$(vexctl config vec_space)"
+echo 1,2,3 >"$MNT/v.vec"
+check "there it went" test "$(getfattr --only-values -n user.vexfs.mine "$MNT/v.vec")" = 1,2,3
+check "and back, kept" vexctl config vec_space= --save
+echo 1,2,3,4 >"$MNT/w.vec"
+check "by dimension again" getfattr -n user.vexfs.vec4 "$MNT/w.vec" >/dev/null
+bad vec_space=No
+bad vec_space=_x
+equal "passthrough is told" auto "$(vexctl config passthrough)"
+bad passthrough=off
+
 # ---- audit ----------------------------------------------------------------------------------
 check "nothing was audited" not grep -q 'audit:' "$T/log"
 vexctl config audit=on
@@ -83,12 +97,13 @@ equal "who, what, how it ended" 'attach:ok attach:EINVAL search:ok detach:ok' "$
 	grep -v config | xargs)"
 
 # ---- kept ---------------------------------------------------------------------------------
-check "--save" vexctl config batch_size=123 threshold_search_ms=7 --save
+check "--save" vexctl config batch_size=123 threshold_search_ms=7 vec_space=kept --save
 vexctl config batch_size=5
 vex_stop
 printf '# mine\nmetric = l2\n' >>"$STORE/.vexfs/vexfs.conf"
 vex_start -o threshold_search_ms=9
 equal "what was kept, and what not" 123 "$(vexctl config batch_size)"
+equal "a name, too" kept "$(vexctl config vec_space)"
 equal "the command line wins" 9 "$(vexctl config threshold_search_ms)"
 equal "a line written by hand" l2 "$(vexctl config metric)"
 check "and where from" grep -q '^metric=l2	vexfs.conf	' <(vexctl config --explain)
