@@ -624,6 +624,23 @@ struct vex_check_counts {
 vex_err vex_check_open(int rootfd, struct vex_check **out,
 		       struct vex_problem *problem) VEX_CHECKED;
 void vex_check_close(struct vex_check *c);
+/*
+ * A catalog with damaged pages becomes one of what can be read of it, of its indexes and
+ * of the slot files; the old one stays as catalog.db.damaged. Takes the store's lock. An
+ * error leaves everything as it was. What is lost for good is told to `lost`, a line
+ * each; `node` is asked for a node that is lost: the file that may be it, by the path it
+ * had
+ * ("" for the root), fills mark, is_dir, ino, size and mtime if it carries the node's
+ * mark.
+ */
+struct vex_salvage {
+	void (*lost)(void *arg, const char *line);
+	bool (*node)(void *arg, const char *path, struct vex_node *n);
+	void *arg;
+	uint64_t attachments, nodes; /* out: that came back in another way */
+};
+vex_err vex_salvage(int rootfd, struct vex_salvage *o,
+		    struct vex_problem *problem) VEX_CHECKED;
 /* The catalog in itself, then every slot file and every row that is named. -EUCLEAN: the
  * catalog is such that the rest cannot be looked at; that was a finding. */
 vex_err vex_check_run(struct vex_check *c, vex_finding_fn fn, void *arg,

@@ -213,24 +213,29 @@ static vex_err tell(struct vex_fsck *f, const struct fsck_list *first,
 			say(f, last->v[i].text,
 			    !second && last->v[i].fix != FSCK_LEFT ? " (can be repaired)"
 								   : "");
-	f->left = last->lines;
+	f->left += last->lines;
 	f->missing = last->missing;
 	f->counts = last->counts;
 	return 0;
 }
 
-vex_err vex_engine_fsck(int rootfd, const struct vex_engine_opts *o, bool want_repair,
-			const _Atomic bool *stop, struct vex_fsck *f,
-			struct vex_problem *problem)
+/* A look, and where that is wanted a repair and another look. */
+static vex_err look_and_repair(int rootfd, const struct vex_engine_opts *o,
+			       bool want_repair, const _Atomic bool *stop,
+			       struct vex_fsck *f, struct vex_problem *problem,
+			       bool again)
 {
 	AUTO_LIST struct fsck_list first = { .stop = stop }, second = { .stop = stop };
-	vex_err err;
+	vex_err err = look(rootfd, &first, problem);
 
-	f->fixed = f->left = 0;
-	problem->text[0] = '\0';
-	err = look(rootfd, &first, problem);
 	if (err)
 		return err;
+	if (want_repair && first.no_catalog && first.lines && !again) {
+		if (!fsck_salvage(rootfd, first.v[first.n - 1].text, f, problem))
+			return -EAGAIN;
+		vex_warn("%s", problem->text);
+		problem->text[0] = '\0';
+	}
 	if (!want_repair || !first.lines || first.no_catalog)
 		return tell(f, &first, NULL);
 	err = repair(rootfd, o, &first, problem);
@@ -239,4 +244,19 @@ vex_err vex_engine_fsck(int rootfd, const struct vex_engine_opts *o, bool want_r
 	problem->text[0] = '\0';
 	err = look(rootfd, &second, problem);
 	return err ? err : tell(f, &first, &second);
+}
+
+vex_err vex_engine_fsck(int rootfd, const struct vex_engine_opts *o, bool want_repair,
+			const _Atomic bool *stop, struct vex_fsck *f,
+			struct vex_problem *problem)
+{
+	vex_err err;
+
+	f->fixed = f->left = 0;
+	problem->text[0] = '\0';
+	err = look_and_repair(rootfd, o, want_repair, stop, f, problem, false);
+	/* With a catalog that was rescued, from the start. */
+	if (err == -EAGAIN)
+		err = look_and_repair(rootfd, o, true, stop, f, problem, true);
+	return err;
 }

@@ -44,6 +44,11 @@ vex_err fsck_tree(struct vex_check *c, int rootfd, struct fsck_list *l) VEX_CHEC
 vex_err fsck_index(struct vex_check *c, int rootfd, struct fsck_list *l) VEX_CHECKED;
 void fsck_index_repair(int rootfd, const struct fsck_list *l);
 
+/* fsck_salvage.c: a catalog that cannot be read becomes one of what can be; `what` is what
+ * was found of it. Nothing is left as it was where this succeeds. */
+vex_err fsck_salvage(int rootfd, const char *what, struct vex_fsck *f,
+		     struct vex_problem *problem) VEX_CHECKED;
+
 /* fsck_repair.c: [deep] on an engine that is open for it; what fails stays as it is. */
 void fsck_repair(struct vex_engine *e, const struct fsck_list *l);
 

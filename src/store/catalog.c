@@ -100,7 +100,7 @@ static vex_err fill_new(struct vex_store *s, struct sql *q)
 	return err ? err : upgrade_steps(q, 1);
 }
 
-static vex_err make(struct vex_store *s, struct sql *q)
+vex_err catalog_make(struct vex_store *s, struct sql *q)
 {
 	vex_err err = sql_text(q, schema);
 
@@ -138,7 +138,8 @@ static vex_err diagnose(struct vex_store *s, struct sql *q, vex_err err,
 	else if (q->db && vfs_check(q->db, CHECK_MAX, &bad) && bad)
 		problem_set(problem,
 			    "%.180s/" FMT_DIR "/" FMT_CATALOG
-			    ": page %llu does not match its checksum",
+			    ": page %llu does not match its checksum (vexctl fsck "
+			    "--repair rescues what can be read)",
 			    s->path, (unsigned long long)bad);
 	else
 		problem_set(problem, "%.180s/" FMT_DIR "/" FMT_CATALOG ": %s (%s)",
@@ -202,7 +203,7 @@ static vex_err check_format(struct vex_store *s, struct sql *q,
 		return -EUCLEAN;
 	}
 	if (!tables) {
-		err = make(s, q);
+		err = catalog_make(s, q);
 		return err ? diagnose(s, q, err, problem) : 0;
 	}
 	if (app == FMT_APP_ID && version >= 1 && version <= FMT_VERSION)
@@ -356,6 +357,11 @@ vex_err catalog_root_moved(struct vex_store *s, struct sql *q, bool *moved)
 
 	if (!err)
 		err = meta_get_blob(q, "root", &was, sizeof(was));
+	/* Not known, of a catalog that was rescued: then it is another. */
+	if (err == -ENODATA) {
+		*moved = true;
+		return 0;
+	}
 	if (!err)
 		*moved = memcmp(&now, &was, sizeof(now)) != 0;
 	return err;

@@ -107,6 +107,20 @@ static int open_db(struct vex_check *c)
 			    NULL, NULL, NULL);
 }
 
+vex_err check_open_db(struct vex_check *c)
+{
+	struct stat st;
+	vex_err err = vfs_register();
+
+	c->wal = !fstatat(c->s->dirfd, FMT_WAL, &st, AT_SYMLINK_NOFOLLOW) && st.st_size;
+	return err ? err : sql_errno(open_db(c));
+}
+
+void vex_check_close_db(struct vex_check *c)
+{
+	sql_close(&c->q);
+}
+
 static vex_err one_int(struct vex_check *c, sqlite3_stmt *st, void *out)
 {
 	(void)c;
@@ -184,10 +198,7 @@ static vex_err open_catalog(struct vex_check *c, struct vex_problem *problem)
 		problem_set(problem, FMT_DIR "/" FMT_CATALOG ": missing or empty");
 		return -EUCLEAN;
 	}
-	c->wal = !fstatat(c->s->dirfd, FMT_WAL, &st, AT_SYMLINK_NOFOLLOW) && st.st_size;
-	err = vfs_register();
-	if (!err)
-		err = sql_errno(open_db(c));
+	err = check_open_db(c);
 	/* With a WAL, a page that is torn here may be whole there. SQLite may have met it
 	 * already, but does not say which it was. */
 	if (c->q.db && (!c->wal || err) && vfs_check(c->q.db, UINT64_MAX, &bad) && bad)
@@ -218,7 +229,7 @@ void vex_check_close(struct vex_check *c)
 	free(c);
 }
 
-vex_err vex_check_open(int rootfd, struct vex_check **out, struct vex_problem *problem)
+vex_err check_begin(int rootfd, struct vex_check **out, struct vex_problem *problem)
 {
 	struct vex_check *c = calloc(1, sizeof(*c));
 	vex_err err;
@@ -235,8 +246,21 @@ vex_err vex_check_open(int rootfd, struct vex_check **out, struct vex_problem *p
 	err = open_places(c, rootfd, problem);
 	if (!err)
 		err = lock_look(c->s, problem);
-	if (!err)
-		err = open_catalog(c, problem);
+	if (err)
+		vex_check_close(c);
+	else
+		*out = c;
+	return err;
+}
+
+vex_err vex_check_open(int rootfd, struct vex_check **out, struct vex_problem *problem)
+{
+	struct vex_check *c;
+	vex_err err = check_begin(rootfd, &c, problem);
+
+	if (err)
+		return err;
+	err = open_catalog(c, problem);
 	if (err)
 		vex_check_close(c);
 	else

@@ -16,6 +16,13 @@ struct vex_check {
 	void *arg;
 };
 
+/* A check that has the store's places and lock, and no catalog yet. */
+vex_err check_begin(int rootfd, struct vex_check **out,
+		    struct vex_problem *problem) VEX_CHECKED;
+/* The catalog, as it is, and nothing read of it; and closed again. */
+vex_err check_open_db(struct vex_check *c) VEX_CHECKED;
+void vex_check_close_db(struct vex_check *c);
+
 /* Hands a finding over. */
 vex_err check_say(struct vex_check *c, const struct vex_finding *where, const char *fmt,
 		  ...) VEX_PRINTF(3, 4) VEX_CHECKED;

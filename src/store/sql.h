@@ -171,6 +171,9 @@ static inline uint8_t sql_u8(sqlite3_stmt *st, int col)
 
 /* Registers the VFS; again and again is fine. */
 vex_err vfs_register(void) VEX_CHECKED;
+/* Whether a first page that does not match its checksum is read all the same (salvage.c).
+ */
+void vfs_lenient(bool on);
 /* Reads every page of the open catalog, at most `limit` bytes: -EUCLEAN and the first
  * bad page's number. */
 vex_err vfs_check(sqlite3 *db, uint64_t limit, uint64_t *bad) VEX_CHECKED;

@@ -360,6 +360,8 @@ void problem_set(struct vex_problem *p, const char *fmt, ...) VEX_PRINTF(2, 3);
 /* Opens or makes the catalog, checks every page, reads what is fixed. */
 vex_err catalog_open(struct vex_store *s, struct sql *q,
 		     struct vex_problem *problem) VEX_CHECKED;
+/* The tables of a new one, with what a new store has in meta. */
+vex_err catalog_make(struct vex_store *s, struct sql *q) VEX_CHECKED;
 /* upgrade.c: brings a catalog of an earlier version to ours. */
 vex_err upgrade_catalog(struct sql *q, int from) VEX_CHECKED;
 /* The same inside a transaction that is open. */

@@ -182,7 +182,9 @@ vex_stop || die "exit code"
 printf 'z' | dd of="$STORE/.vexfs/catalog.db" bs=1 seek=9000 conv=notrunc status=none
 looks "a page of the catalog" 4
 says '^.vexfs/catalog.db: page 3 does not match its checksum'
-exits "not repaired" 4 vexctl fsck --repair "$STORE"
+exits "what can be read is rescued" 1 vexctl fsck --repair "$STORE"
+check "the old one is kept" test -s "$STORE/.vexfs/catalog.db.damaged"
+looks "and then it is well" 0
 : >"$STORE/.vexfs/catalog.db"
 looks "an empty catalog" 4
 says '^.vexfs/catalog.db: missing or empty'
