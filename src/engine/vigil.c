@@ -35,79 +35,14 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include "vigil_i.h"
+#include "vigil_ward_i.h"
 
-#define WAYS 4u
-#define SETS_MOST (1u << 14)
-#define SHARDS 64u
-#define BY_WD (1u << 18) /* kernels number watches in sequence */
-#define DIRS 4096u
-#define DIR_WARD UINT32_MAX
 #define BELIEVED_NS 10000000000ull
 #define TWICE_NS 10000000000ull
 #define AGAIN_NS 1000000000ull /* after a watch that did not come about */
 #define SHARE 4u               /* of the watches one user may have */
 
-#define FILE_EVENTS                                                                      \
-	(IN_OPEN | IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF | IN_ONESHOT)
-#define DIR_EVENTS (IN_MOVE_SELF | IN_DELETE_SELF | IN_ONESHOT | IN_ONLYDIR)
-
-/* A file; its stat as last seen. */
-struct ward {
-	uint64_t node;  /* 0: free */
-	uint64_t place; /* hash of its path */
-	uint64_t since; /* last seen; 0: not since the watch was set */
-	uint64_t epoch; /* then */
-	uint64_t rest;  /* no watch before that */
-	uint32_t seq;   /* events */
-	int32_t wd;     /* 0: not watched */
-	uint64_t size, ino;
-	int64_t mtime_s, ctime_s;
-	uint32_t mtime_ns, ctime_ns;
-	uint32_t mode, nlink, uid, gid;
-};
-
-struct by_wd {
-	int32_t wd;    /* 0: none */
-	uint32_t ward; /* index, or DIR_WARD */
-};
-
-struct vigil {
-	int fd, rootfd;
-	dev_t dev;
-	uint32_t sets;
-	_Atomic bool busy; /* events are being taken in */
-	_Atomic uint64_t epoch;
-	_Atomic uint32_t watched;
-	_Atomic uint64_t vouched;
-	pthread_mutex_t lock;
-	/* guarded by lock: */
-	struct by_wd *by_wd;
-	uint32_t dirs;
-	bool over; /* nothing is watched any more */
-	uint64_t
-	    chain[DIRS]; /* directories whose way up is watched, by hash of path ... */
-	uint64_t chain_epoch[DIRS]; /* ... as of then */
-	char buf[4096] __attribute__((aligned(8)));
-	struct shard {
-		pthread_mutex_t lock;
-		char apart[64 - sizeof(pthread_mutex_t) % 64];
-	} shards[SHARDS];
-	struct ward *wards; /* guarded by the shard of their set */
-};
-
-static uint32_t set_of(const struct vigil *v, uint64_t node)
-{
-	return (uint32_t)(node * 0x9e3779b97f4a7c15ull >> 32) & (v->sets - 1);
-}
-
-static pthread_mutex_t *shard_of(struct vigil *v, uint32_t set)
-{
-	return &v->shards[set % SHARDS].lock;
-}
-
-/* Under its shard's lock. */
-static struct ward *find(struct vigil *v, uint32_t set, uint64_t node)
+struct ward *ward_find(struct vigil *v, uint32_t set, uint64_t node)
 {
 	struct ward *w = v->wards + (size_t)set * WAYS;
 
@@ -119,8 +54,7 @@ static struct ward *find(struct vigil *v, uint32_t set, uint64_t node)
 
 /* ---- events ----------------------------------------------------------------------- */
 
-/* The file of a watch that is over. */
-static void dismiss(struct vigil *v, uint32_t index, int32_t wd)
+void ward_dismiss(struct vigil *v, uint32_t index, int32_t wd)
 {
 	struct ward *w = &v->wards[index];
 
@@ -169,7 +103,7 @@ static void take(struct vigil *v, const struct inotify_event *ev)
 		atomic_fetch_add(&v->epoch, 1);
 		v->dirs--;
 	} else {
-		dismiss(v, b->ward, ev->wd);
+		ward_dismiss(v, b->ward, ev->wd);
 	}
 	b->wd = 0;
 }
@@ -188,8 +122,7 @@ static bool take_some(struct vigil *v, size_t n)
 	return true;
 }
 
-/* Under lock. */
-static void take_all(struct vigil *v)
+void vigil_take(struct vigil *v)
 {
 	ssize_t n;
 
@@ -212,7 +145,7 @@ void vigil_look(struct vigil *v)
 	if (!ioctl(v->fd, FIONREAD, &bytes) && !bytes && !atomic_load(&v->busy))
 		return;
 	SCOPED_LOCK(&v->lock);
-	take_all(v);
+	vigil_take(v);
 }
 
 /* ---- what was seen ---------------------------------------------------------------- */
@@ -229,6 +162,17 @@ static void keep(struct ward *w, const struct stat *st)
 	w->nlink = (uint32_t)st->st_nlink;
 	w->uid = st->st_uid;
 	w->gid = st->st_gid;
+}
+
+void ward_note(struct vigil *v, struct ward *w, const char *path, size_t len,
+	       const struct vigil_mark *m, const struct stat *st, uint64_t now)
+{
+	if (!w->wd || w->seq != m->seq || atomic_load(&v->epoch) != m->epoch)
+		return;
+	keep(w, st);
+	w->place = vex_sum64(0, path, len);
+	w->epoch = m->epoch;
+	w->since = now;
 }
 
 static void tell(const struct vigil *v, const struct ward *w, struct stat *st)
@@ -257,7 +201,7 @@ bool vigil_get(struct vigil *v, uint64_t node, const char *path, size_t len, uin
 		return false;
 	set = set_of(v, node);
 	SCOPED_LOCK(shard_of(v, set));
-	w = find(v, set, node);
+	w = ward_find(v, set, node);
 	yes = w && w->wd && w->since && now - w->since < BELIEVED_NS &&
 	      w->epoch == atomic_load(&v->epoch) && w->place == vex_sum64(0, path, len);
 	if (yes) {
@@ -289,7 +233,7 @@ struct vigil_mark vigil_mark(struct vigil *v, uint64_t node)
 		return m;
 	set = set_of(v, node);
 	SCOPED_LOCK(shard_of(v, set));
-	w = find(v, set, node);
+	w = ward_find(v, set, node);
 	m.epoch = atomic_load(&v->epoch);
 	m.seq = w ? w->seq : 0;
 	return m;
@@ -299,7 +243,7 @@ struct vigil_mark vigil_mark(struct vigil *v, uint64_t node)
  * and is not in use. */
 static struct ward *room_for(struct vigil *v, uint32_t set, uint64_t node, uint64_t now)
 {
-	struct ward *w = find(v, set, node), *old;
+	struct ward *w = ward_find(v, set, node), *old;
 
 	if (w)
 		return w;
@@ -319,212 +263,6 @@ static struct ward *room_for(struct vigil *v, uint32_t set, uint64_t node, uint6
 	/* Not from 0: a mark of the one before must not fit. */
 	*old = (struct ward){ .node = node, .seq = old->seq + 1 };
 	return old;
-}
-
-/* ---- setting a watch -------------------------------------------------------------- */
-
-/* Under lock: the watch is known by its number from now on; whoever else had that place
- * is not watched any more. */
-static void enter(struct vigil *v, int32_t wd, uint32_t ward)
-{
-	struct by_wd *b = &v->by_wd[(uint32_t)wd % BY_WD];
-
-	if (b->wd == wd && b->ward == ward)
-		return;
-	if (b->wd && b->ward == DIR_WARD) {
-		atomic_fetch_add(&v->epoch, 1);
-		v->dirs--;
-	} else if (b->wd) {
-		dismiss(v, b->ward, b->wd);
-	}
-	if (b->wd && b->wd != wd)
-		inotify_rm_watch(v->fd, b->wd);
-	v->dirs += ward == DIR_WARD;
-	*b = (struct by_wd){ .wd = wd, .ward = ward };
-}
-
-/* Under lock. The watch's number, or below 0. */
-static int32_t add_watch(struct vigil *v, int fd, uint32_t events, uint32_t ward)
-{
-	int wd = inotify_add_watch(v->fd, vex_procfd(fd).path, events);
-
-	if (wd > 0)
-		enter(v, wd, ward);
-	return wd;
-}
-
-/* Under lock: the directories of the path, each, are watched from before now on. */
-static bool watch_dirs(struct vigil *v, char *path, size_t dir_len)
-{
-	uint64_t sum = vex_sum64(1, path, dir_len);
-	uint32_t at = (uint32_t)(sum % DIRS);
-
-	if (v->chain[at] == sum && v->chain_epoch[at] == atomic_load(&v->epoch))
-		return true;
-	v->chain_epoch[at] = atomic_load(&v->epoch);
-	v->chain[at] = 0;
-	for (size_t i = 1; i <= dir_len; i++) {
-		AUTO_CLOSE int fd = -1;
-		char was = path[i];
-		vex_err err;
-
-		if (was != '/')
-			continue;
-		path[i] = '\0';
-		err = open_beneath(v->rootfd, path, O_PATH | O_DIRECTORY,
-				   RESOLVE_NO_SYMLINKS, &fd);
-		path[i] = was;
-		if (err || v->dirs >= DIRS || add_watch(v, fd, DIR_EVENTS, DIR_WARD) < 0)
-			return false;
-	}
-	v->chain[at] = sum;
-	return true;
-}
-
-/* Nobody has it open for writing, or mapped so. */
-static bool quiet(int fd)
-{
-	/* Should somebody want to write in between: this signal is ignored by default. */
-	if (fcntl(fd, F_SETSIG, SIGURG) || fcntl(fd, F_SETLEASE, F_RDLCK))
-		return false;
-	return !fcntl(fd, F_SETLEASE, F_UNLCK);
-}
-
-/* Under lock: what was entered is undone. */
-static void drop_watch(struct vigil *v, int32_t wd)
-{
-	struct by_wd *b = &v->by_wd[(uint32_t)wd % BY_WD];
-
-	if (b->wd != wd)
-		return;
-	dismiss(v, b->ward, wd);
-	b->wd = 0;
-	inotify_rm_watch(v->fd, wd);
-}
-
-/* The index of the node's ward, where it is not watched. */
-static bool unwatched(struct vigil *v, uint64_t node, uint32_t *index)
-{
-	uint32_t set = set_of(v, node);
-	const struct ward *w;
-
-	SCOPED_LOCK(shard_of(v, set));
-	w = find(v, set, node);
-	*index = w ? (uint32_t)(w - v->wards) : 0;
-	return w && !w->wd;
-}
-
-/* The ward is watched by wd, and not seen since: false where it is another's by now. */
-static bool begin_watch(struct vigil *v, uint64_t node, int32_t wd, uint32_t index,
-			struct vigil_mark *m)
-{
-	struct ward *w = &v->wards[index];
-
-	SCOPED_LOCK(shard_of(v, index / WAYS));
-	if (w->node != node || w->wd)
-		return false;
-	w->wd = wd;
-	w->since = 0;
-	/* What was seen before does not count: nobody watched. */
-	m->seq = ++w->seq;
-	m->epoch = atomic_load(&v->epoch);
-	atomic_fetch_add(&v->watched, 1);
-	return true;
-}
-
-/* The file open as fd is watched from now on, and the directories of its path: the
- * watch's number, or below 0. */
-static int32_t arm(struct vigil *v, uint64_t node, int fd, char *path, size_t len,
-		   struct vigil_mark *m)
-{
-	uint32_t index;
-	int32_t wd;
-
-	SCOPED_LOCK(&v->lock);
-	take_all(v); /* what has become of its directories */
-	if (v->over || !unwatched(v, node, &index) || !watch_dirs(v, path, len))
-		return -1;
-	wd = add_watch(v, fd, FILE_EVENTS, index);
-	if (wd > 0 && !begin_watch(v, node, wd, index, m)) {
-		drop_watch(v, wd);
-		wd = -1;
-	}
-	return wd;
-}
-
-static void disarm(struct vigil *v, int32_t wd)
-{
-	SCOPED_LOCK(&v->lock);
-	drop_watch(v, wd);
-}
-
-static bool is_file(int fd, const struct stat *was)
-{
-	struct stat st;
-
-	return !fstat(fd, &st) && same_inode(&st, was);
-}
-
-static void note(struct vigil *v, struct ward *w, const char *path, size_t len,
-		 const struct vigil_mark *m, const struct stat *st, uint64_t now)
-{
-	if (!w->wd || w->seq != m->seq || atomic_load(&v->epoch) != m->epoch)
-		return;
-	keep(w, st);
-	w->place = vex_sum64(0, path, len);
-	w->epoch = m->epoch;
-	w->since = now;
-}
-
-/* What is at the path now is noted, where that is the file. */
-static bool look_again(struct vigil *v, uint64_t node, const char *path, size_t len,
-		       const struct vigil_mark *m, const struct stat *was, uint64_t now)
-{
-	uint32_t set = set_of(v, node);
-	struct stat st;
-	struct ward *w;
-
-	if (fstatat(v->rootfd, path, &st, AT_SYMLINK_NOFOLLOW) || !same_inode(&st, was))
-		return false;
-	SCOPED_LOCK(shard_of(v, set));
-	w = find(v, set, node);
-	if (w)
-		note(v, w, path, len, m, &st, now);
-	return true;
-}
-
-static void watch(struct vigil *v, uint64_t node, char *path, size_t len,
-		  const struct stat *was, uint64_t now)
-{
-	AUTO_CLOSE int fd = -1;
-	struct vigil_mark m = { 0 };
-	int32_t wd;
-
-	if (open_beneath(v->rootfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY,
-			 RESOLVE_NO_SYMLINKS, &fd))
-		return;
-	if (!is_file(fd, was))
-		return;
-	wd = arm(v, node, fd, path, len, &m);
-	if (wd > 0 && (!quiet(fd) || !look_again(v, node, path, len, &m, was, now)))
-		disarm(v, wd);
-}
-
-/* Of a file that is watched: some directory is not as it was, perhaps one of its own; or
- * it has another name, elsewhere. */
-static void watch_way(struct vigil *v, uint64_t node, char *path, size_t len,
-		      const struct stat *was, uint64_t now)
-{
-	struct vigil_mark m;
-	bool yes;
-
-	pthread_mutex_lock(&v->lock);
-	take_all(v);
-	yes = !v->over && watch_dirs(v, path, len);
-	m = vigil_mark(v, node);
-	pthread_mutex_unlock(&v->lock);
-	if (yes)
-		look_again(v, node, path, len, &m, was, now);
 }
 
 /* Whether the file was seen not long ago too, and is to be watched. */
@@ -559,12 +297,12 @@ void vigil_seen(struct vigil *v, uint64_t node, char *path, size_t len,
 		lost = true;
 	/* One of which it is not known yet that nobody has it open is not noted. */
 	else if (w && w->since)
-		note(v, w, path, len, m, st, now);
+		ward_note(v, w, path, len, m, st, now);
 	pthread_mutex_unlock(shard_of(v, set));
 	if (fresh)
-		watch(v, node, path, len, st, now);
+		ward_watch(v, node, path, len, st, now);
 	else if (lost)
-		watch_way(v, node, path, len, st, now);
+		ward_watch_way(v, node, path, len, st, now);
 }
 
 /* ---- life ------------------------------------------------------------------------- */
