@@ -20,6 +20,7 @@
 #define WIDER_NS 900.0       /* each row more that it looks for, at 100 dimensions */
 #define WIDER_MAX 2048u
 #define SPARE 1.3
+#define SHORT_WALK ((uint64_t)512 << 10) /* floats */
 
 uint32_t among_wider(const struct search *s)
 {
@@ -51,13 +52,32 @@ static bool all_in(const struct search *s, uint32_t cap)
 	return true;
 }
 
-/* Each candidate compared; some more than wanted are kept, for a few to fall away. */
+/* One by one it takes no longer than to wake another thread. */
+static bool short_walk(const struct search *s)
+{
+	return s->nq == 1 && s->nonly * s->spec.dim <= SHORT_WALK;
+}
+
+/* Some more than wanted are kept, for a few to fall away; more where one file's rows may
+ * crowd the front. */
+static uint32_t kept(const struct search *s)
+{
+	if (!s->q->k)
+		return s->cap;
+	return s->view.live_rows > s->view.attachments ? 2 * s->cap + 32
+						       : s->cap + s->cap / 2 + 8;
+}
+
+/* Each candidate compared. */
 static vex_err one_by_one(struct search *s)
 {
 	struct vex_scan_stats stats = { 0 };
 	struct vex_rows rows = search_rows(s);
-	uint32_t cap = s->q->k ? 2 * s->cap + 32 : s->cap;
+	uint32_t cap = kept(s);
 	vex_err err;
+
+	if (!s->deep && !short_walk(s))
+		return -EAGAIN;
 
 	s->plan = "exact-among";
 	s->scans = true;
@@ -80,7 +100,6 @@ vex_err among_find(struct search *s)
 	bool done = false;
 	vex_err err = 0;
 
-	vex_deep_only();
 	s->whole = false;
 	if (s->q->mmr)
 		return search_scan(s);

@@ -348,6 +348,7 @@ vex_err attrs_begin(struct vex_engine *e, struct vex_reader *r, struct attr_tabl
 	struct attrs *a = e->attrs;
 	vex_err err;
 
+	vex_deep_only();
 	if (atomic_load(&a->state) == OFF)
 		kick(a);
 	if (atomic_load(&a->state) != READY)
@@ -366,6 +367,23 @@ vex_err attrs_begin(struct vex_engine *e, struct vex_reader *r, struct attr_tabl
 	else
 		*out = &a->t;
 	return err;
+}
+
+vex_err attrs_peek(struct vex_engine *e, struct attr_table **out)
+{
+	struct attrs *a = e->attrs;
+	bool ready;
+
+	if (atomic_load(&a->state) != READY || pthread_mutex_trylock(&a->drain))
+		return -EAGAIN;
+	pthread_mutex_lock(&a->list);
+	ready = !a->ndirty && atomic_load(&a->state) == READY;
+	pthread_mutex_unlock(&a->list);
+	if (ready)
+		pthread_rwlock_rdlock(&a->table);
+	pthread_mutex_unlock(&a->drain);
+	*out = &a->t;
+	return ready ? 0 : -EAGAIN;
 }
 
 void attrs_end(struct vex_engine *e)

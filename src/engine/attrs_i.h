@@ -58,6 +58,8 @@ vex_err attr_read(struct vex_engine *e, struct vex_reader *r, uint64_t node,
  * being made, or too much has changed at once); then search without it. */
 vex_err attrs_begin(struct vex_engine *e, struct vex_reader *r,
 		    struct attr_table **out) VEX_CHECKED;
+/* The same where nothing has to be read for it, from any stack; else -EAGAIN. */
+vex_err attrs_peek(struct vex_engine *e, struct attr_table **out) VEX_CHECKED;
 void attrs_end(struct vex_engine *e);
 /* Gives others a turn. */
 void attrs_yield(struct vex_engine *e);

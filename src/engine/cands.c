@@ -250,12 +250,13 @@ static vex_err set_copy(const struct attr_table *t, const struct node_set *old,
 /* Files that were made while it was filled lie past its bits: as often as it takes. */
 #define TRIES 4
 
-static vex_err set_make(struct search *s, const struct attr_table *t, enum set_kind kind,
-			const struct vex_buf *key, const struct node_set *old,
-			struct node_set **out)
+static VEX_APART vex_err set_make(struct search *s, const struct attr_table *t,
+				  enum set_kind kind, const struct vex_buf *key,
+				  const struct node_set *old, struct node_set **out)
 {
 	vex_err err = -EAGAIN;
 
+	vex_deep_only();
 	for (int i = 0; err == -EAGAIN && i < TRIES; i++) {
 		struct node_set *x = NULL;
 		struct set_eval v;
@@ -293,6 +294,10 @@ static vex_err set_get(struct search *s, const struct attr_table *t, enum set_ki
 	if (old && old->seq == t->seq) {
 		*out = old;
 		return 0;
+	}
+	if (!s->r) {
+		set_put(old);
+		return -EAGAIN;
 	}
 	err = set_make(s, t, kind, &key, old, &x);
 	set_put(old);
@@ -422,6 +427,8 @@ static vex_err select_rows(struct search *s, struct node_set *const *set)
 	for (int k = 0; k < SET_KINDS; k++)
 		ids[k] = set[k] ? set[k]->id : 0;
 	x = sel_find(c, s, ids);
+	if (!x && !s->r)
+		return -EAGAIN;
 	if (!x) {
 		err = sel_make(s, set, ids, &x);
 		if (err)
@@ -435,29 +442,30 @@ static vex_err select_rows(struct search *s, struct node_set *const *set)
 
 static bool wants(const struct search *s, enum set_kind kind)
 {
-	return kind == SET_WHERE   ? s->where != NULL
+	return kind == SET_WHERE   ? s->q->where != NULL
 	       : kind == SET_UNDER ? s->under
 				   : s->q->cred->uid != 0;
 }
 
-/* Small spaces are searched without: their files are looked at one by one. */
+/* Small spaces are searched without: their files are looked at one by one. On a small
+ * stack the graph is asked first, unless most would be refused. */
 static bool worth_it(const struct search *s)
 {
-	if (!s->deep || !s->r || s->eager || s->view.live_rows < s->e->attrs_min)
+	if (s->eager || s->view.live_rows < s->e->attrs_min)
 		return false;
-	return s->where || s->under || s->q->cred->uid;
+	if (!s->r && !s->q->where && !cands_narrow(s->e, s->q->cred))
+		return false;
+	return s->q->where || s->under || s->q->cred->uid;
 }
 
-static VEX_APART vex_err prepare(struct search *s)
+static vex_err prepare(struct search *s)
 {
 	struct node_set *set[SET_KINDS] = { NULL };
 	struct attr_table *t;
-	vex_err err;
+	vex_err err = s->r ? attrs_begin(s->e, s->r, &t) : attrs_peek(s->e, &t);
 
-	vex_deep_only();
-	err = attrs_begin(s->e, s->r, &t);
 	if (err)
-		return err == -EAGAIN ? 0 : err;
+		return err;
 	for (int k = 0; !err && k < SET_KINDS; k++)
 		if (wants(s, (enum set_kind)k))
 			err = set_get(s, t, (enum set_kind)k, &set[k]);
@@ -468,12 +476,17 @@ static VEX_APART vex_err prepare(struct search *s)
 		err = select_rows(s, set);
 	for (int k = 0; k < SET_KINDS; k++)
 		set_put(set[k]);
-	return err == -EAGAIN ? 0 : err;
+	return err;
 }
 
 vex_err cands_prepare(struct search *s)
 {
-	return worth_it(s) ? prepare(s) : 0;
+	vex_err err = worth_it(s) ? prepare(s) : 0;
+
+	if (!s->r)
+		return err || s->only || !s->q->where ? err : -EAGAIN;
+	/* It can be searched without. */
+	return err == -EAGAIN ? 0 : err;
 }
 
 /* ---- the truth --------------------------------------------------------------------- */
@@ -499,8 +512,8 @@ int cands_confirm(struct search *s, uint64_t node, const char *path,
 {
 	int yes = !s->under || below(s, path);
 
-	if (yes && s->where && !vouched(s, node, st))
-		yes = where_test_path(s, path, st);
+	if (yes && s->q->where && !vouched(s, node, st))
+		yes = s->r ? where_test_path(s, path, st) : -EAGAIN;
 	/* Whatever the table had made of it was wrong. */
 	if (!yes)
 		attrs_touch(s->e, node);

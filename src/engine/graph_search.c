@@ -55,6 +55,15 @@ static uint32_t own_ef(const struct search *s)
 		   : s->spec.ef_search;
 }
 
+/* Rows that are never hits, and stand among the nearest: of the file to be like. */
+static uint32_t own_rows(const struct search *s)
+{
+	uint64_t n = s->like_node ? s->nq : 0;
+
+	n += s->q->skip_node != 0;
+	return (uint32_t)vex_min64(n, s->cap + 16);
+}
+
 /* false: no search of the graph keeps what is asked for. */
 static bool params(const struct search *s, struct graph *g, struct vex_hnsw_query *p)
 {
@@ -69,6 +78,8 @@ static bool params(const struct search *s, struct graph *g, struct vex_hnsw_quer
 		p->k *= FILTERED;
 		p->rerank *= FILTERED;
 	}
+	p->k += own_rows(s);
+	p->rerank += own_rows(s);
 	if (s->q->recall > 0) {
 		p->widen = widen_for(g, s->q->recall);
 		return p->widen >= 0;

@@ -159,14 +159,14 @@ static vex_err find_known(struct builder *b, struct file_at *f)
 	int yes;
 	vex_err err;
 
-	if (s->eager || ((s->under || s->where) && !s->only && !s->cached))
+	if (s->eager || ((s->under || s->q->where) && !s->only && !s->cached))
 		return -EAGAIN;
 	err = seat_find(s, &b->attach, &b->known, text, &f->st);
 	if (err)
 		return text_error(err);
 	f->path_len = (uint32_t)(text->len - f->path - 1);
 	yes = s->wide ? seat_may(s, &b->known, text->data + f->path, &f->st) : 1;
-	if (yes > 0 && s->wide && (s->only || (s->cached && (s->under || s->where))))
+	if (yes > 0 && s->wide && (s->only || (s->cached && (s->under || s->q->where))))
 		yes = cands_confirm(s, f->node, text->data + f->path, &f->st);
 	if (yes < 0)
 		text->len = f->path;

@@ -130,7 +130,7 @@ static bool few_refused(const struct search *s)
 {
 	const struct vex_query *q = s->q;
 
-	return q->k && s->cap <= WIDE_MAX && !q->mmr && !s->where && !s->under &&
+	return q->k && s->cap <= WIDE_MAX && !q->mmr && !q->where && !s->under &&
 	       !s->narrow && !s->eager &&
 	       (!q->per_file || s->view.live_rows <= s->view.attachments);
 }
@@ -177,7 +177,7 @@ static vex_err find(struct search *s)
 	vex_err err;
 
 	s->plan = "graph";
-	s->wider = search_filtered(s) && (s->where || s->under || s->q->mmr);
+	s->wider = search_filtered(s) && (s->q->where || s->under || s->q->mmr);
 	err = by_graph(s, &done);
 	if (err == -ENODATA && !s->wider && search_filtered(s)) {
 		search_topks_free(s);
@@ -325,14 +325,14 @@ static vex_err run(void *arg)
 /* ---- where it was asked -------------------------------------------------------------
  */
 
-/* Few queries, by the graph or by a short scan: nothing in that needs a deep stack, but
- * the hits that were none before, and it takes less time than waking another thread
- * would, twice. */
+/* Few queries, by the graph, by a short scan or among candidates that are known: nothing
+ * in that needs a deep stack, but the hits that were none before, and it takes less time
+ * than waking another thread would, twice. */
 static bool quick(const struct vex_query *q)
 {
 	return q->nq <= QUICK_QUERIES && q->vectors && q->k && q->k <= QUICK_K &&
 	       q->space && *q->space && !q->like && !q->unlike && !q->mmr &&
-	       !(q->under && *q->under) && !(q->where && *q->where);
+	       !(q->under && *q->under) && !(q->where && !*q->where);
 }
 
 /* -EAGAIN: on a scan thread after all. */
@@ -379,8 +379,7 @@ vex_err vex_engine_search(struct vex_engine *e, const struct vex_query *q,
 	if (problem)
 		problem->text[0] = '\0';
 	/* With a bound on how many run at once all go through the queue, for their order. */
-	if (quick(q) && !vex_engine_knob(e, VEX_KNOB_CONCURRENT) &&
-	    !(q->cred->uid && cands_narrow(e, q->cred)))
+	if (quick(q) && !vex_engine_knob(e, VEX_KNOB_CONCURRENT))
 		err = run_quick(&j.s, &j.res);
 	if (err == -EAGAIN) {
 		j.s = (struct search){ .e = e,

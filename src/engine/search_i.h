@@ -36,7 +36,7 @@ struct search {
 	struct stat under_st;
 	uint64_t under_node;       /* 0: the catalog knows none */
 	struct vex_buf under_path; /* owned */
-	struct vex_filter *where;  /* NULL: none */
+	struct vex_filter *where;  /* NULL: none, or not needed so far */
 	char *where_value;         /* room for an xattr; owned */
 	struct vex_buf where_dir;  /* path of a directory node; owned */
 	uint64_t where_parent;     /* that node; 0: none */
@@ -110,8 +110,8 @@ vex_err seat_read(struct search *s, uint64_t lsn, struct vex_attach *a,
 /* The attachment a slot's record is of, with what is known of it; without its slot. */
 void seat_attachment(const struct search *s, const struct known *k,
 		     const struct vex_slot *vs, struct vex_attach *a);
-/* [deep] where.c: makes s->where of the query's, -EINVAL; frees it; whether the file
- * there matches: 1, 0, or an error that ends the search. */
+/* where.c: makes s->where of the query's where there is a reader, -EINVAL; frees it;
+ * [deep] whether the file there matches: 1, 0, or an error that ends the search. */
 vex_err where_prepare(struct search *s) VEX_CHECKED;
 void where_free(struct search *s);
 int where_test(struct search *s, const struct place *p) VEX_CHECKED;
@@ -120,8 +120,8 @@ int where_test(struct search *s, const struct place *p) VEX_CHECKED;
 int where_test_path(struct search *s, const char *path,
 		    const struct stat *st) VEX_CHECKED;
 
-/* [deep] cands.c: s->only, where it can be told which rows may be hits and it is worth
- * it. */
+/* cands.c: s->only, where it can be told which rows may be hits and it is worth it.
+ * -EAGAIN: not on a small stack, where only what is made already serves. */
 vex_err cands_prepare(struct search *s) VEX_CHECKED;
 /* Whether the file of a node in s->only, which is at `path`, matches filter and directory
  * in truth: 1, 0; -EAGAIN: cannot be told here. */

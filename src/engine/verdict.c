@@ -126,7 +126,7 @@ static int decide(struct search *s, uint64_t node)
 		return 0;
 	yes = may_read(s, &p);
 	/* The filter last: it must tell nothing of files the caller may not read. */
-	return yes > 0 && s->where ? where_test(s, &p) : yes;
+	return yes > 0 && s->q->where ? where_test(s, &p) : yes;
 }
 
 bool verdict_excluded(const struct search *s, uint64_t node)
@@ -141,7 +141,7 @@ int verdict_node(struct search *s, uint64_t node)
 
 	if (verdict_excluded(s, node))
 		return 0;
-	if (!s->eager && !s->under && !s->where && !s->q->cred->uid)
+	if (!s->eager && !s->under && !s->q->where && !s->q->cred->uid)
 		return 1;
 	yes = memo_get(&s->nodes, 0, node);
 	if (yes < 0) {

@@ -146,7 +146,10 @@ static vex_err get(void *arg, const struct vex_filter_col *c, struct vex_filter_
 static int test(struct subject *f)
 {
 	struct search *s = f->s;
-	int yes = vex_filter_test(s->where, get, f);
+	int yes = where_prepare(s);
+
+	if (!yes)
+		yes = vex_filter_test(s->where, get, f);
 
 	vex_buf_free(&f->path);
 	if (yes == -ETIMEDOUT)
@@ -167,6 +170,7 @@ int where_test_path(struct search *s, const char *path, const struct stat *st)
 	struct place p = { .dirfd = s->e->rootfd, .name = (char *)(uintptr_t)path };
 	struct subject f = { .s = s, .p = &p, .base = slash ? slash + 1 : path };
 
+	vex_deep_only();
 	/* Longer ones would not fit get_xattr. */
 	if (strlen(path) > NAME_MAX)
 		return -EAGAIN;
@@ -176,11 +180,19 @@ int where_test_path(struct search *s, const char *path, const struct stat *st)
 	return test(&f);
 }
 
+static VEX_APART vex_err compile(struct search *s)
+{
+	vex_deep_only();
+	return vex_filter_new(s->q->where, &s->where, s->problem);
+}
+
 vex_err where_prepare(struct search *s)
 {
-	if (!s->q->where)
+	/* On a small stack it is enough that it was found to be one before: cands.c has
+	 * its set of files. */
+	if (!s->q->where || s->where || !s->r)
 		return 0;
-	return vex_filter_new(s->q->where, &s->where, s->problem);
+	return compile(s);
 }
 
 void where_free(struct search *s)

@@ -174,9 +174,11 @@ static void prefetch(const struct scan *s, uint64_t slot)
 
 	for (size_t i = 0; i < s->stride && i < 1024; i += 64)
 		__builtin_prefetch(row + i);
+	__builtin_prefetch(norms_at(s->rows, slot));
 }
 
-#define FEW 32u
+/* Two batches are under way: one is computed while the other is fetched. */
+#define FEW 16u
 
 /* Up to FEW live slots of first .. end - 1, their rows on the way. */
 static unsigned next_few(struct scan *s, uint64_t *first, uint64_t end, uint64_t *slots)
@@ -216,13 +218,14 @@ static vex_err sift_few(struct scan *s, struct vex_topk *t, size_t query,
 static vex_err __attribute__((noinline))
 scan_few(struct scan *s, size_t nq, struct vex_topk **t, uint64_t first, size_t len)
 {
-	uint64_t slots[FEW], end = first + len;
-	unsigned n;
+	uint64_t slots[2][FEW], end = first + len;
+	unsigned n[2], now = 0;
 
-	while ((n = next_few(s, &first, end, slots))) {
-		s->stats.distances += n * nq;
+	for (n[0] = next_few(s, &first, end, slots[0]); n[now]; now = !now) {
+		n[!now] = next_few(s, &first, end, slots[!now]);
+		s->stats.distances += n[now] * nq;
 		for (size_t j = 0; j < nq; j++) {
-			vex_err err = sift_few(s, t[j], j, slots, n);
+			vex_err err = sift_few(s, t[j], j, slots[now], n[now]);
 
 			if (err)
 				return err;

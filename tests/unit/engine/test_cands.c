@@ -46,7 +46,9 @@ struct asked {
 static char *ask(const struct asked *a, const char **plan)
 {
 	float v[2] = { a->x, 0 };
-	struct vex_query q = { .vectors = v,
+	/* Of a named space, where it was asked, if the sets are there: on a small stack. */
+	struct vex_query q = { .space = a->k % 2 ? "s" : NULL,
+			       .vectors = v,
 			       .dim = 2,
 			       .nq = 1,
 			       .k = a->k,
