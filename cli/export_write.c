@@ -175,13 +175,17 @@ static int binary_rows(struct writer *w, const char *path, const float *v, uint3
 	return err;
 }
 
-static int path_lines(struct writer *w, const char *path, size_t path_len, uint32_t rows)
+static int path_lines(struct writer *w, const char *path, size_t path_len,
+		      const char *key, uint32_t rows)
 {
-	if (memchr(path, '\n', path_len))
-		return cli_error("'%s' has a line end in it: export as .jsonl or .csv",
-				 path);
+	if (memchr(path, '\n', path_len) || memchr(path, '\t', path_len) ||
+	    strchr(key, '\n'))
+		return cli_error(
+		    "'%s' has a line end or tab in it, or in a key: export as "
+		    ".jsonl or .csv",
+		    path);
 	while (rows--)
-		if (fprintf(w->paths, "%s\n", path) < 0)
+		if (fprintf(w->paths, "%s%s%s\n", path, *key ? "\t" : "", key) < 0)
 			return cli_error("--paths: %s", strerror(errno));
 	return 0;
 }
@@ -208,7 +212,7 @@ int writer_put(struct writer *w, const char *path, size_t path_len, const char *
 	else
 		err = binary_rows(w, path, v, rows, dim);
 	if (!err && w->paths)
-		err = path_lines(w, path, path_len, rows);
+		err = path_lines(w, path, path_len, key, rows);
 	if (err)
 		return err;
 	if (fwrite(buf_text(&w->line), 1, w->line.len, w->f) != w->line.len)

@@ -30,7 +30,9 @@ static const char help[] =
     "is\n"
     "                 encoded: its '/' and '%', and the dots of '.' and '..', become "
     "%XX\n"
-    "  --paths LIST   the path on that line of LIST\n"
+    "  --paths LIST   the path on that line of LIST, and after a TAB the key; lines "
+    "with\n"
+    "                 the same that follow each other are rows of one attachment\n"
     "  else the number of the row, from 0000001\n"
     "\n"
     "  --space S      the space, whatever a row says; else a .jsonl or .csv row must say "
@@ -153,6 +155,9 @@ static int row_space(struct import *i)
 	const char *key = i->record.key ? i->record.key : i->key;
 	int err;
 
+	if (i->names.list && i->record.number < i->names.n &&
+	    i->names.keys[i->record.number])
+		key = i->names.keys[i->record.number];
 	if (!space)
 		return cli_error("row %llu names no space: say --space",
 				 (unsigned long long)i->record.number);
@@ -297,6 +302,33 @@ static void show_progress(struct import *i)
 		    r->total ? (double)r->done : (double)ftello(r->f));
 }
 
+/* Whether line `next` of --paths names the attachment of line `first`. */
+static bool same_one(const struct names *n, uint64_t first, uint64_t next)
+{
+	const char *a = n->keys[first], *b = n->keys[next];
+
+	return !strcmp(n->list[first], n->list[next]) &&
+	       (a && b ? !strcmp(a, b) : a == b);
+}
+
+/* Rows that follow each other with one path and key are one attachment, as export wrote
+ * them. 1: all of it is in the record; -1: an error, printed. */
+static int gather(struct import *i)
+{
+	AUTO_RECORD struct record more = { 0 };
+	struct record *rec = &i->record;
+	int got = 1;
+
+	while (i->names.paths && got > 0 && i->reader.done < i->names.n &&
+	       same_one(&i->names, rec->number, i->reader.done)) {
+		got = reader_next(&i->reader, &more);
+		for (size_t k = 0; got > 0 && k < more.rows.n; k++)
+			matrix_push(&rec->rows, more.rows.v[k]);
+		rec->rows.rows += got > 0;
+	}
+	return got < 0 ? got : 1;
+}
+
 static int import_rows(struct import *i)
 {
 	int err = 0;
@@ -304,6 +336,8 @@ static int import_rows(struct import *i)
 
 	while (!err && !interrupted) {
 		got = reader_next(&i->reader, &i->record);
+		if (got > 0)
+			got = gather(i);
 		if (got < 0 && i->reader.bad_row && i->skip_bad) {
 			i->bad++;
 			continue;

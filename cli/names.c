@@ -8,6 +8,7 @@ void names_free(struct names *n)
 {
 	buf_free(&n->text);
 	free(n->list);
+	free(n->keys);
 	*n = (struct names){ 0 };
 }
 
@@ -29,6 +30,7 @@ int names_load(const char *file, bool paths, struct names *out)
 		return err;
 	out->paths = paths;
 	out->list = cli_alloc(count_lines(&out->text), sizeof(*out->list));
+	out->keys = cli_alloc(count_lines(&out->text), sizeof(*out->keys));
 	p = out->text.data;
 	end = p + out->text.len;
 	while (p < end) {
@@ -41,6 +43,9 @@ int names_load(const char *file, bool paths, struct names *out)
 		*stop = 0;
 		if (strlen(p) != (size_t)(stop - p))
 			return cli_error("%s:%zu: a NUL byte", file, out->n + 1);
+		out->keys[out->n] = paths ? strchr(p, '\t') : NULL;
+		if (out->keys[out->n])
+			*out->keys[out->n]++ = 0;
 		out->list[out->n++] = p;
 		p = stop + 1;
 	}

@@ -15,6 +15,7 @@
 struct names {
 	struct buf text;
 	char **list; /* into text */
+	char **keys; /* of paths: what follows a TAB, or NULL */
 	size_t n;
 	bool paths;
 };

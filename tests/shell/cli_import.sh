@@ -117,6 +117,25 @@ for form in jsonl csv; do
 	equal "vector by $form" 0.100000001,1.00000000e-30 \
 		"$(vexctl get "back$form/plain" | sed 's/1e-30/1.00000000e-30/')"
 done
+# Several rows and keys of one file, through forms that have no room for either.
+vexctl space create several --dim 2 --metric l2
+: >"$MNT/one" && : >"$MNT/two"
+check "rows" vexctl attach one --space several --vector $'1,2\n3,4\n5,6'
+check "rows of a key" vexctl attach one --space several --key k1 --vector $'7,8\n9,10'
+check "another key" vexctl attach one --space several --key k2 --vector 11,12
+check "another file" vexctl attach two --space several --vector 13,14
+for form in npy fvecs; do
+	check "export $form" vexctl export -q --space several --paths "$T/s.paths" "$T/s.$form"
+	equal "a line a row" 7 "$(wc -l <"$T/s.paths")"
+	check "import $form" vexctl import -q --space several --dir "s$form" --paths "$T/s.paths" "$T/s.$form"
+	equal "rows by $form" $'1,2\n3,4\n5,6' "$(vexctl get "s$form/one" --space several)"
+	equal "key by $form" $'7,8\n9,10' "$(vexctl get "s$form/one" --space several --key k1)"
+	equal "other key by $form" 11,12 "$(vexctl get "s$form/one" --space several --key k2)"
+	equal "other file by $form" 13,14 "$(vexctl get "s$form/two" --space several)"
+	for f in one two; do
+		rm "$MNT/s$form/$f"
+	done
+done
 equal "export to stdout is jsonl" 3 "$(vexctl export -q --space m - | wc -l)"
 exits "paths with line ends have no list" 2 vexctl export --space m --paths "$T/l" "$T/m.fvecs"
 exits "npy to a pipe" 2 bash -c "'$B/vexctl' export --space m --format npy - | cat; exit \${PIPESTATUS[0]}"
