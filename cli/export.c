@@ -4,7 +4,7 @@
  * oldest first. The file appears under its name when it is complete; before, beside it
  * under a name of its own. The forms are in export_write.c.
  */
-#include "export.h"
+#include "export_i.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -18,23 +18,21 @@
 
 static const char help[] =
     "usage: vexctl export --space S [--paths LIST] FILE\n"
+    "       vexctl export --all FILE\n"
     "\n"
     "Writes the vectors of a space to FILE (.fvecs .bvecs .npy .jsonl .csv; - is "
     "stdout):\n"
     "of files the caller may read. 'vexctl import' of FILE makes the same attachments.\n"
     "\n"
+    "  --all          every space, with what makes it, in one .jsonl: 'vexctl import' "
+    "of it\n"
+    "                 makes them, and each attachment as it was set\n"
     "  --paths LIST   the path of each row, a line each: for .fvecs .bvecs .npy, which\n"
     "                 have no room for paths (also called --names)\n"
     "  --format F     fvecs, bvecs, npy, jsonl, csv: if the name of FILE does not tell\n"
     "  -q             no words about how many\n"
     "\n"
     "Exit 1: nothing to export.\n";
-
-struct target {
-	const char *name; /* as asked for; "-" is stdout */
-	char *temp;       /* written now; NULL: straight to name */
-	FILE *f;
-};
 
 static int target_start(struct target *t, const char *name)
 {
@@ -78,18 +76,6 @@ static int target_end(struct target *t, bool keep)
 	return err ? CLI_ERROR : 0;
 }
 
-struct export
-{
-	const char *space, *paths_file, *format;
-	bool quiet;
-	struct mount mount;
-	struct session session;
-	struct target out, paths;
-	struct writer writer;
-	size_t row_bytes; /* as stored */
-	struct progress progress;
-};
-
 static int check_forms(struct export *e, const char *file, enum format *format)
 {
 	int err =
@@ -97,8 +83,12 @@ static int check_forms(struct export *e, const char *file, enum format *format)
 
 	if (err)
 		return err;
+	if (e->all && (e->space || e->paths_file || *format != FORMAT_JSONL))
+		return cli_error("--all is for .jsonl, without --space and --paths");
+	if (e->all)
+		return 0;
 	if (!e->space)
-		return cli_error("needs --space S");
+		return cli_error("needs --space S, or --all");
 	if (!space_name_ok(e->space))
 		return cli_error("bad space name '%s'", e->space);
 	if (e->paths_file && (*format == FORMAT_JSONL || *format == FORMAT_CSV))
@@ -117,6 +107,12 @@ static int prepare(struct export *e, struct invocation *in, enum format format)
 		err = session_open(&e->mount, &e->session);
 	if (err)
 		return err;
+	if (e->all) {
+		err = target_start(&e->out, in->args[0]);
+		return err ? err
+			   : writer_start(&e->writer, format, e->out.f, e->out.name, NULL,
+					  &space);
+	}
 	err = session_space(&e->session, e->space, &space);
 	if (err)
 		return session_error(&e->session, err, e->space);
@@ -154,14 +150,14 @@ static int write_record(struct export *e, const struct vexfs_record *r)
 			  (const char *)r + head, r->rows, r->dim);
 }
 
-static int copy(struct export *e)
+int export_copy(struct export *e, struct session *session)
 {
 	AUTO_FREE char *buf = cli_alloc(READ_SIZE, 1);
 	size_t n = 1;
 	int err = 0;
 
 	while (!err && n) {
-		err = session_read(&e->session, buf, READ_SIZE, &n);
+		err = session_read(session, buf, READ_SIZE, &n);
 		for (size_t at = 0; !err && at < n;) {
 			const struct vexfs_record *r = (const void *)(buf + at);
 
@@ -172,7 +168,14 @@ static int copy(struct export *e)
 		}
 		progress_at(&e->progress, e->writer.rows, 0);
 	}
-	return err ? err : writer_end(&e->writer);
+	return err;
+}
+
+static int copy(struct export *e)
+{
+	int err = e->all ? export_all(e) : export_copy(e, &e->session);
+
+	return err || e->all ? err : writer_end(&e->writer);
 }
 
 static int export(struct export *e, struct invocation *in)
@@ -195,29 +198,32 @@ static int export(struct export *e, struct invocation *in)
 	if (!e->quiet)
 		cli_note("%s rows written, %.1f s", progress_count(e->writer.rows, count),
 			 seconds);
-	return e->writer.rows ? CLI_OK : CLI_NONE;
+	return e->writer.rows || e->all ? CLI_OK : CLI_NONE;
 }
 
 int cmd_export(struct invocation *in)
 {
-	struct export e = { .mount = MOUNT_INIT, .session = SESSION_INIT };
+	AUTO_FREE struct export *e = cli_alloc(1, sizeof(*e));
 	const struct opt opts[] = {
-		{ "space", 0, OPT_TEXT, &e.space, 0, NULL },
-		{ "paths", 0, OPT_TEXT, &e.paths_file, 0, NULL },
-		{ "names", 0, OPT_TEXT, &e.paths_file, 0, NULL },
-		{ "format", 0, OPT_TEXT, &e.format, 0, NULL },
-		{ NULL, 'q', OPT_FLAG, &e.quiet, 0, NULL },
+		{ "space", 0, OPT_TEXT, &e->space, 0, NULL },
+		{ "paths", 0, OPT_TEXT, &e->paths_file, 0, NULL },
+		{ "names", 0, OPT_TEXT, &e->paths_file, 0, NULL },
+		{ "format", 0, OPT_TEXT, &e->format, 0, NULL },
+		{ "all", 0, OPT_FLAG, &e->all, 0, NULL },
+		{ NULL, 'q', OPT_FLAG, &e->quiet, 0, NULL },
 		{ 0 },
 	};
 	int code = options_parse(in, opts, help);
 
+	e->mount = (struct mount)MOUNT_INIT;
+	e->session = (struct session)SESSION_INIT;
 	if (code >= 0)
 		return code;
 	if (in->nargs != 1)
 		return cli_error("needs one FILE");
-	code = export(&e, in);
-	writer_free(&e.writer);
-	session_close(&e.session);
-	mount_free(&e.mount);
+	code = export(e, in);
+	writer_free(&e->writer);
+	session_close(&e->session);
+	mount_free(&e->mount);
 	return code;
 }

@@ -90,6 +90,8 @@ static void jsonl_line(struct writer *w, const char *path, size_t path_len,
 		buf_str(b, ",\"key\":");
 		json_string(b, key, strlen(key));
 	}
+	if (w->more)
+		w->more(w->arg, &w->space, path, key, b);
 	buf_str(b, rows > 1 ? ",\"vector\":[" : ",\"vector\":");
 	for (uint32_t r = 0; r < rows; r++) {
 		if (r)
@@ -219,6 +221,18 @@ int writer_put(struct writer *w, const char *path, size_t path_len, const char *
 		return broken(w);
 	buf_clear(&w->line);
 	w->rows += rows;
+	return 0;
+}
+
+int writer_space(struct writer *w, const struct vexfs_space *space, const char *words)
+{
+	w->space = *space;
+	buf_str(&w->line, "{\"create\":");
+	json_string(&w->line, words, strlen(words));
+	buf_str(&w->line, "}\n");
+	if (fwrite(buf_text(&w->line), 1, w->line.len, w->f) != w->line.len)
+		return broken(w);
+	buf_clear(&w->line);
 	return 0;
 }
 

@@ -17,6 +17,7 @@
 #include "place.h"
 #include "progress.h"
 #include "putter.h"
+#include "space.h"
 #include "reader.h"
 
 static const char help[] =
@@ -239,7 +240,11 @@ static int put_row(struct import *i, bool existed)
 
 	if (!i->known.dim)
 		return put_first(i);
-	if (existed && !i->all && holds(i)) {
+	/* As it was set: text as text. */
+	if (i->record.text)
+		return putter_add(&i->putter, i->record.number, 0, buf_text(&i->path),
+				  i->attr.data, i->record.text, strlen(i->record.text));
+	if (existed && !i->record.dir && !i->all && holds(i)) {
 		i->held++;
 		return 0;
 	}
@@ -270,17 +275,53 @@ static int check_row(struct import *i)
 	return 0;
 }
 
+/* A line of export --all that makes a space, unless --space says where all goes. One that
+ * is there has to be one the rows fit. */
+static int make_space(struct import *i)
+{
+	AUTO_FREE char *words = strdup(i->record.create);
+	char *argv[32], *at = words;
+	struct invocation in = { .argv = argv };
+	struct vexfs_space want = { 0 }, had;
+	int err;
+
+	if (i->space)
+		return 0;
+	while (in.argc < 32 && (argv[in.argc] = strtok_r(at, " ", &at)))
+		in.argc++;
+	err = space_parse(&in, &want);
+	if (err >= 0 || !space_name_ok(want.name))
+		return cli_error("row %llu: no space: '%s'",
+				 (unsigned long long)i->record.number, i->record.create);
+	err = putter_flush(&i->putter);
+	i->known = (struct vexfs_space){ 0 };
+	if (!err && session_space(&i->session, want.name, &had)) {
+		err = session_call(&i->session, VEXFS_IOC_SPACE_CREATE, &want);
+		return err ? session_error(&i->session, err, want.name) : 0;
+	}
+	if (!err &&
+	    (had.dim != want.dim || had.type != want.type || had.metric != want.metric))
+		return cli_error(
+		    "space '%s' is there, of another dimension, metric or type",
+		    want.name);
+	return err;
+}
+
 static int import_row(struct import *i)
 {
-	bool existed;
-	int err = row_space(i);
+	bool existed = true;
+	int err;
 
+	if (i->record.create)
+		return make_space(i);
+	err = row_space(i);
 	if (!err)
 		err = check_row(i);
 	if (!err)
 		err = row_path(i);
 	if (!err) {
-		err = place_file(&i->place, buf_text(&i->path), &existed);
+		err = i->record.dir ? place_dir(&i->place, buf_text(&i->path))
+				    : place_file(&i->place, buf_text(&i->path), &existed);
 		if (err)
 			err = cli_error("row %llu (%s): %s",
 					(unsigned long long)i->record.number,

@@ -9,7 +9,7 @@
 struct jsonl {
 	char *line;
 	size_t room;
-	struct buf name, path, space, key;
+	struct buf name, path, space, key, create, text;
 };
 
 static int jsonl_open(struct reader *r)
@@ -27,6 +27,8 @@ static void jsonl_close(struct reader *r)
 	buf_free(&s->path);
 	buf_free(&s->space);
 	buf_free(&s->key);
+	buf_free(&s->create);
+	buf_free(&s->text);
 	free(s);
 }
 
@@ -95,6 +97,12 @@ static int member(struct reader *r, struct json *j, struct record *rec)
 		ok = text(j, &s->space, &rec->space);
 	else if (!strcmp(name, "key"))
 		ok = text(j, &s->key, &rec->key);
+	else if (!strcmp(name, "create"))
+		ok = text(j, &s->create, &rec->create);
+	else if (!strcmp(name, "text"))
+		ok = text(j, &s->text, &rec->text);
+	else if (!strcmp(name, "dir"))
+		ok = (rec->dir = json_peek(j) == 't', json_skip(j));
 	else
 		ok = json_skip(j);
 	return ok ? 1 : wrong(r, "not a JSON object, or not a string where one must be");
@@ -117,7 +125,7 @@ static int object(struct reader *r, size_t len, struct record *rec)
 	}
 	if (json_peek(&j))
 		return wrong(r, "more than one JSON object");
-	return rec->rows.n ? 1 : wrong(r, "no \"vector\"");
+	return rec->rows.n || rec->create ? 1 : wrong(r, "no \"vector\"");
 }
 
 static int jsonl_next(struct reader *r, struct record *rec)

@@ -105,6 +105,15 @@ int place_file(struct place *p, const char *path, bool *existed)
 	return errno == EEXIST ? 0 : -errno;
 }
 
+int place_dir(struct place *p, const char *path)
+{
+	int fd = open_dir(p->root, path);
+
+	if (fd >= 0)
+		close(fd);
+	return fd < 0 ? fd : 0;
+}
+
 bool place_exists(struct place *p, const char *path)
 {
 	int fd = open_beneath(p->root, path, O_PATH | O_NOFOLLOW);

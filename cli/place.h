@@ -27,6 +27,8 @@ bool place_path_ok(const char *path);
 /* Makes the empty file `path`, and the directories above it. 0 or a negative errno;
  * *existed: there was something already. */
 int place_file(struct place *p, const char *path, bool *existed);
+/* Makes the directory, and those above it. 0 or a negative errno. */
+int place_dir(struct place *p, const char *path);
 bool place_exists(struct place *p, const char *path);
 /* The value of `attr` of the file last given to place_file, if it has one of at most
  * `most` bytes. */

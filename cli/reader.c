@@ -73,7 +73,8 @@ int reader_next(struct reader *r, struct record *rec)
 {
 	int got;
 
-	rec->path = rec->space = rec->key = NULL;
+	rec->path = rec->space = rec->key = rec->create = rec->text = NULL;
+	rec->dir = false;
 	rec->rows.n = rec->rows.rows = rec->rows.cols = 0;
 	r->bad_row = false;
 	got = r->ops->next(r, rec);

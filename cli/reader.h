@@ -19,6 +19,9 @@ struct record {
 	uint64_t number;         /* from 0 */
 	const char *path;        /* NULL: the file gives none */
 	const char *space, *key; /* NULL: none */
+	const char *create;      /* a space to be made, instead of an attachment; NULL */
+	const char *text;        /* the value as it was set; NULL: not known */
+	bool dir;                /* the path is a directory */
 	struct matrix rows;
 };
 

@@ -99,24 +99,22 @@ static int take_scale(const char *text, struct vexfs_space *space)
 	return 0;
 }
 
-int space_create(struct invocation *in)
+int space_parse(struct invocation *in, struct vexfs_space *space)
 {
-	AUTO_SESSION struct session s = SESSION_INIT;
-	struct vexfs_space space = { 0 };
 	const char *metric = NULL, *type = "f32", *index = "hnsw", *scale = NULL,
 		   *quant = "default";
 	bool recall = false;
 	const struct opt opts[] = {
-		{ "dim", 0, OPT_COUNT, &space.dim, 1, NULL },
+		{ "dim", 0, OPT_COUNT, &space->dim, 1, NULL },
 		{ "metric", 0, OPT_TEXT, &metric, 0, NULL },
 		{ "type", 0, OPT_TEXT, &type, 0, NULL },
 		{ "index", 0, OPT_TEXT, &index, 0, NULL },
 		{ "scale", 0, OPT_TEXT, &scale, 0, NULL },
 		{ "quant", 0, OPT_TEXT, &quant, 0, NULL },
-		{ "m", 0, OPT_COUNT, &space.m, 1, NULL },
-		{ "ef-construction", 0, OPT_COUNT, &space.ef_construction, 1, NULL },
-		{ "ef-search", 0, OPT_COUNT, &space.ef_search, 1, NULL },
-		{ "recall", 0, OPT_NUMBER, &space.recall, 0, &recall },
+		{ "m", 0, OPT_COUNT, &space->m, 1, NULL },
+		{ "ef-construction", 0, OPT_COUNT, &space->ef_construction, 1, NULL },
+		{ "ef-search", 0, OPT_COUNT, &space->ef_search, 1, NULL },
+		{ "recall", 0, OPT_NUMBER, &space->recall, 0, &recall },
 		{ 0 },
 	};
 	int code = options_parse(in, opts, help);
@@ -124,26 +122,36 @@ int space_create(struct invocation *in)
 
 	if (code >= 0)
 		return code;
-	if (!space.dim)
+	if (!space->dim)
 		return cli_error("needs --dim N");
-	if (recall && !(space.recall > 0 && space.recall <= 1))
+	if (recall && !(space->recall > 0 && space->recall <= 1))
 		return cli_error("--recall: not above 0 and at most 1");
-	err = space_number(WORD_TYPE, type, &space.type);
+	err = space_number(WORD_TYPE, type, &space->type);
 	if (!metric)
-		metric = space.type == VEXFS_BIT ? "hamming" : "cosine";
+		metric = space->type == VEXFS_BIT ? "hamming" : "cosine";
 	if (!err)
-		err = space_number(WORD_METRIC, metric, &space.metric);
+		err = space_number(WORD_METRIC, metric, &space->metric);
 	if (!err)
-		err = space_number(WORD_QUANT, quant, &space.quant);
+		err = space_number(WORD_QUANT, quant, &space->quant);
 	if (!err && scale)
-		err = take_scale(scale, &space);
+		err = take_scale(scale, space);
 	if (!err)
-		err = space_number(WORD_INDEX, index, &space.index);
-	if (!err)
+		err = space_number(WORD_INDEX, index, &space->index);
+	if (!err && in->nargs)
+		snprintf(space->name, sizeof(space->name), "%s", in->args[0]);
+	return err ? err : -1;
+}
+
+int space_create(struct invocation *in)
+{
+	AUTO_SESSION struct session s = SESSION_INIT;
+	struct vexfs_space space = { 0 };
+	int err = space_parse(in, &space);
+
+	if (err < 0)
 		err = space_begin(in, 1, &s);
-	if (err)
+	if (err || s.fd < 0)
 		return err;
-	snprintf(space.name, sizeof(space.name), "%s", in->args[0]);
 	err = session_call(&s, VEXFS_IOC_SPACE_CREATE, &space);
 	return err ? session_error(&s, err, space.name) : CLI_OK;
 }

@@ -37,24 +37,31 @@ static const char *scale_text(double scale, char text[32])
 	return text;
 }
 
+void space_words(const struct vexfs_space *s, struct buf *out)
+{
+	buf_fmt(out, "%s --dim %u --metric %s --type %s --index %s", s->name, s->dim,
+		space_word(WORD_METRIC, s->metric), space_word(WORD_TYPE, s->type),
+		space_word(WORD_INDEX, s->index));
+	if (s->scale > 0)
+		buf_fmt(out, " --scale %s", scale_text(s->scale, (char[32]){ 0 }));
+	if (s->m)
+		buf_fmt(out, " --m %u", s->m);
+	if (s->ef_construction)
+		buf_fmt(out, " --ef-construction %u", s->ef_construction);
+	if (s->ef_search)
+		buf_fmt(out, " --ef-search %u", s->ef_search);
+	if (s->quant)
+		buf_fmt(out, " --quant %s", space_word(WORD_QUANT, s->quant));
+	if (s->recall > 0)
+		buf_fmt(out, " --recall %.7g", (double)s->recall);
+}
+
 static void print_script(const struct vexfs_space *s)
 {
-	printf("vexctl space create %s --dim %u --metric %s --type %s --index %s",
-	       s->name, s->dim, space_word(WORD_METRIC, s->metric),
-	       space_word(WORD_TYPE, s->type), space_word(WORD_INDEX, s->index));
-	if (s->scale > 0)
-		printf(" --scale %s", scale_text(s->scale, (char[32]){ 0 }));
-	if (s->m)
-		printf(" --m %u", s->m);
-	if (s->ef_construction)
-		printf(" --ef-construction %u", s->ef_construction);
-	if (s->ef_search)
-		printf(" --ef-search %u", s->ef_search);
-	if (s->quant)
-		printf(" --quant %s", space_word(WORD_QUANT, s->quant));
-	if (s->recall > 0)
-		printf(" --recall %.7g", (double)s->recall);
-	putchar('\n');
+	AUTO_BUF struct buf b = { 0 };
+
+	space_words(s, &b);
+	printf("vexctl space create %s\n", buf_text(&b));
 }
 
 static void print_line(const struct vexfs_space *s, bool totals)
