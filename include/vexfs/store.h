@@ -404,6 +404,9 @@ vex_err vex_read_names(struct vex_reader *r, uint64_t node,
 /* The nodes recorded at (parent, name). */
 vex_err vex_read_at(struct vex_reader *r, uint64_t parent, const char *name, uint32_t len,
 		    vex_err (*fn)(void *, uint64_t node), void *arg) VEX_CHECKED;
+/* Nodes with a name in that directory, at most `most`. */
+vex_err vex_read_below(struct vex_reader *r, uint64_t parent, uint32_t most,
+		       vex_err (*fn)(void *, uint64_t node), void *arg) VEX_CHECKED;
 /* Nodes above `after` that have attachments, in order, at most `most`. */
 vex_err vex_read_attached(struct vex_reader *r, uint64_t after, uint32_t most,
 			  vex_err (*fn)(void *, uint64_t node), void *arg) VEX_CHECKED;

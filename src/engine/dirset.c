@@ -143,6 +143,8 @@ static int matches(struct vex_engine *e, const struct vex_node *n, const struct 
 		return 1;
 	if (!n->fh_old && !n->fh.len && !s->fh.len && n->ino == s->st.st_ino)
 		return 1;
+	if (node_of_other_disk(n, &s->fh))
+		return 0;
 	return node_alive(e, n) ? 0 : 2;
 }
 

@@ -19,6 +19,7 @@
 
 #define DAY_NS (86400ll * 1000000000)
 #define AT_OPEN 256u
+#define SIBLINGS_MAX 64u
 
 /* ---- what is kept ------------------------------------------------------------------ */
 
@@ -185,11 +186,47 @@ vex_err kept_read(struct vex_reader *r, uint64_t node, struct vex_kept *k)
 
 /* ---- when it may go ---------------------------------------------------------------- */
 
+static vex_err take_id(void *arg, uint64_t node)
+{
+	return idlist_add(arg, node);
+}
+
+/* Whether it is a file with attachments, and there. */
+static bool is_there(struct vex_engine *e, struct vex_reader *r, uint64_t node)
+{
+	AUTO_PLACE struct place p = PLACE_INIT;
+	struct vex_node n;
+
+	return !vex_read_node(r, node, &n) && !n.is_dir && n.has_mark &&
+	       !place_of(e, r, &n, &p);
+}
+
+/* On another filesystem than STORE's nothing tells the disk that was there from one that
+ * is mounted in its place (device numbers are given anew with each mount), but a file
+ * that carries its mark: so one that was attached in the same directory has to be there.
+ */
+static bool other_disk_there(struct vex_engine *e, struct vex_reader *r, uint64_t dir)
+{
+	AUTO_IDS struct idlist ids = { 0 };
+	AUTO_CLOSE int fd = -1;
+	struct stat st;
+
+	if (dir_open(e, r, dir, &fd) || fstat(fd, &st) || st.st_dev == e->root_dev ||
+	    vex_read_below(r, dir, SIBLINGS_MAX, take_id, &ids))
+		return false;
+	for (size_t i = 0; i < ids.n; i++)
+		if (is_there(e, r, ids.v[i]))
+			return true;
+	return false;
+}
+
 /* Whether the directory of one name, or the nearest above it that exists, lies on the
  * filesystem where the file was: nodes on STORE's own have handles, others have none. */
 static bool disk_there(struct vex_engine *e, struct vex_reader *r, uint64_t dir,
 		       bool foreign)
 {
+	if (foreign)
+		return other_disk_there(e, r, dir);
 	for (unsigned i = 0; i < PATH_MAX; i++) {
 		AUTO_NAMES struct namelist names = { 0 };
 		AUTO_CLOSE int fd = -1;
@@ -198,8 +235,8 @@ static bool disk_there(struct vex_engine *e, struct vex_reader *r, uint64_t dir,
 		vex_err err = dir_open(e, r, dir, &fd);
 
 		if (!err)
-			return !fstat(fd, &st) && (st.st_dev != e->root_dev) == foreign;
-		if (err != -ENOENT || vex_read_node(r, dir, &n) || !n.fh.len != foreign ||
+			return !fstat(fd, &st) && st.st_dev == e->root_dev;
+		if (err != -ENOENT || vex_read_node(r, dir, &n) || !n.fh.len ||
 		    namelist_read(r, dir, &names) || !names.n)
 			return false;
 		dir = names.v[0].parent;

@@ -110,6 +110,12 @@ bool node_alive(struct vex_engine *e, const struct vex_node *n);
 /* [deep] Whether size and mtime of a file without mark are those last seen of n. */
 bool node_adoptable(struct vex_engine *e, struct vex_reader *r, const struct vex_node *n,
 		    const struct stat *st);
+/* Whether the node was seen on another filesystem than STORE's, where this handle is
+ * from: there nodes have none. */
+static inline bool node_of_other_disk(const struct vex_node *n, const struct vex_fh *fh)
+{
+	return !n->fh_old && !n->fh.len && fh->len;
+}
 /* What the caller's word tells; 0: nothing. */
 uint64_t node_remembered(const struct vex_obj *o);
 /* [deep] Whose object it is, w being what is read of it; w->mark may be out of date

@@ -52,6 +52,9 @@ static bool holds_anew(struct vex_engine *e, struct vex_reader *r, struct vex_no
 	} else if (w.marked) {
 		return false;
 	} else if (n->is_dir) {
+		/* The folder below a mount that is away is not what was mounted. */
+		if (node_of_other_disk(n, &w.fh))
+			return false;
 		given = n->has_mark;
 	} else {
 		given = n->has_mark && node_adoptable(e, r, n, &w.st);

@@ -204,7 +204,8 @@ static void give_back(struct changes *l)
 			vex_slots_return(l->c[i].space, l->c[i].slot, l->c[i].rows);
 }
 
-/* A node that no file is, but one restored may be: by place, size and time. */
+/* A node that no file is, but one restored may be: by place, size and time. Its handle
+ * says that it was on STORE's own filesystem (kept.c); no other inode has it. */
 static vex_err kept_row(struct making_kept *m, const struct vacant *v, bool stale)
 {
 	m->n = (struct vex_node){ .id = vex_store_new_node(m->e->store),
@@ -212,6 +213,8 @@ static vex_err kept_row(struct making_kept *m, const struct vacant *v, bool stal
 				  .has_mark = true,
 				  .size = v->node.size,
 				  .mtime_ns = stale ? -1 : v->node.mtime_ns };
+	if (!v->node.fh_old)
+		m->n.fh = v->node.fh;
 	return vex_random(m->n.mark, sizeof(m->n.mark));
 }
 

@@ -419,6 +419,15 @@ vex_err vex_read_at(struct vex_reader *r, uint64_t parent, const char *name, uin
 	return err ? read_err(err) : each_id(r, SQL_NAME_AT, st, fn, arg);
 }
 
+vex_err vex_read_below(struct vex_reader *r, uint64_t parent, uint32_t most,
+		       vex_err (*fn)(void *, uint64_t node), void *arg)
+{
+	sqlite3_stmt *st;
+	vex_err err = sql_start(&r->q, SQL_NAME_BELOW, &st, "ii", parent, (int64_t)most);
+
+	return err ? read_err(err) : each_id(r, SQL_NAME_BELOW, st, fn, arg);
+}
+
 vex_err vex_read_node_ids(struct vex_reader *r, uint64_t after,
 			  vex_err (*fn)(void *, uint64_t node), void *arg)
 {

@@ -66,6 +66,7 @@
 	X(NAME_DROP, "DELETE FROM name WHERE node=?1")                                   \
 	X(NAME_OF, "SELECT parent,name FROM name WHERE node=?1")                         \
 	X(NAME_AT, "SELECT node FROM name WHERE parent=?1 AND name=?2")                  \
+	X(NAME_BELOW, "SELECT DISTINCT node FROM name WHERE parent=?1 LIMIT ?2")         \
 	X(ATTACH_FIND, "SELECT lsn,slot,rows FROM attach "                               \
 		       "WHERE node=?1 AND space=?2 AND key=?3")                          \
 	X(ATTACH_GET, "SELECT " ATTACH_COLS ",text FROM attach "                         \

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kept.c, stale.c, reattach.c, scan.c: attachments whose file is not there */
+#include <sched.h>
+#include <sys/mount.h>
 #include <unistd.h>
 #include "kept_i.h"
 #include "names_fixture.h"
@@ -160,24 +162,52 @@ Test(kept, vanished_and_back)
 	nf_stale("");
 }
 
-/* A file recorded on another filesystem (no handle), its place now on the store's: the
- * disk is not mounted. */
-Test(kept, a_disk_that_is_away)
+/* In a mount namespace of its own: whatever becomes of the test, nothing stays mounted.
+ */
+static void away_up(void)
+{
+	if (!geteuid() &&
+	    (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL)))
+		cr_skip_test("no mount namespace");
+	nf_up();
+}
+
+TestSuite(away, .init = away_up, .fini = nf_down, .timeout = 60);
+
+/* Another filesystem in STORE is away, then another disk is in its place: nothing of what
+ * was on it is purged, whatever its time; it is back with the disk. */
+Test(away, a_disk_that_is_not_mounted)
 {
 	struct vex_node row;
 	uint64_t node;
 
-	nf_sh("mkdir d");
-	nf_file("d/b", "x", 2);
-	node = nf_node("d/b");
-	cr_assert(nf_row(node, &row));
-	row.fh = (struct vex_fh){ .len = 0 };
-	struct vex_change c = { .kind = VEX_NODE_SET, .node = node, .node_in = &row };
-	cr_assert_eq(vex_store_commit(eng->store, &c, 1, NULL), 0);
-	nf_sh("rm d/b");
+	NEEDS_ROOT();
+	nf_sh("mkdir disk disk.a disk.b && mount -t tmpfs vexfs-test disk.a && "
+	      "mount -t tmpfs vexfs-test disk.b && mount --bind disk.a disk");
+	nf_sh("mkdir disk/d disk.b/d");
+	nf_file("disk/d/b", "x", 2);
+	node = nf_node("disk/d/b");
+	nf_sh("umount -l disk");
 	age(node, 1000);
-	cr_expect_eq(scan().purged, 0);
+	cr_expect_eq(scan().purged, 0, "not mounted");
+	nf_finds(0, 9, "");
+	af_again();
+	cr_expect(nf_row(node, &row), "nor at a mount");
+	nf_sh("mount --bind disk.b disk");
+	age(node, 1000);
+	cr_expect_eq(scan().purged, 0, "another disk");
 	cr_expect(nf_row(node, &row));
+	nf_sh("umount -l disk && mount --bind disk.a disk");
+	age(node, 1000);
+	cr_expect_eq(scan().purged, 0, "the disk");
+	nf_finds(0, 9, "disk/d/b");
+	/* Gone from that disk, beside another that is there. */
+	nf_file("disk/d/c", "y", 3);
+	nf_sh("rm disk/d/b");
+	age(node, 1000);
+	cr_expect_eq(scan().purged, 1);
+	cr_expect_not(nf_row(node, &row));
+	nf_finds(0, 9, "disk/d/c");
 }
 
 Test(kept, a_removed_path_is_forgotten)

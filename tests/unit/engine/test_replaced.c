@@ -296,3 +296,45 @@ Test(replaced, attached_anew_after_a_remount)
 		nf_stale("");
 	}
 }
+
+static vex_err take_kept(void *arg, const struct vex_kept *k)
+{
+	*(struct vex_kept *)arg = *k;
+	return 0;
+}
+
+/* As if it had been replaced so many days ago. */
+static void age_all(int days)
+{
+	AUTO_READER struct vex_reader *r = NULL;
+	struct vex_change c = { .kind = VEX_KEEP };
+
+	cr_assert_eq(vex_reader_get(eng->store, &r), 0);
+	cr_assert_eq(vex_read_kept_after(r, 0, 1, take_kept, &c.kept), 0);
+	c.node = c.kept.node;
+	c.kept.since_ns = (int64_t)vex_now_real() - days * 86400000000000ll;
+	cr_assert_eq(vex_store_commit(eng->store, &c, 1, NULL), 0);
+}
+
+static uint64_t purged(void)
+{
+	struct vex_scan n = { 0 };
+
+	while (n.stage != VEX_SCAN_DONE)
+		cr_assert_eq(vex_engine_scan(eng, &n), 0);
+	return n.purged;
+}
+
+Test(replaced, thirty_days)
+{
+	nf_file("b", "old", 2);
+	cr_assert_eq(nf_unlink("b", false), 0);
+	make("b", "new");
+	age_all(29);
+	cr_expect_eq(purged(), 0);
+	nf_stale("b:1");
+	age_all(31);
+	nf_stale("");
+	cr_expect_eq(purged(), 1);
+	cr_expect_eq(nf_attachments(), 0);
+}
