@@ -34,6 +34,14 @@ static vex_err who_at(struct vex_engine *e, int dirfd, const char *name, int *fd
 	return who_read(e, &o, w);
 }
 
+/* It is another node's already: one inode is never two. */
+static bool is_other(struct vex_reader *r, const struct vex_node *n, const struct who *w)
+{
+	struct vex_node own;
+
+	return w->fh.len && !vex_read_node_fh(r, &w->fh, &own) && own.id != n->id;
+}
+
 /* Other handle than recorded, or none: is it the node nevertheless? */
 static bool holds_anew(struct vex_engine *e, struct vex_reader *r, struct vex_node *n,
 		       int dirfd, const char *name)
@@ -54,6 +62,8 @@ static bool holds_anew(struct vex_engine *e, struct vex_reader *r, struct vex_no
 	} else if (n->is_dir) {
 		/* The folder below a mount that is away is not what was mounted. */
 		if (node_of_other_disk(n, &w.fh))
+			return false;
+		if (is_other(r, n, &w))
 			return false;
 		given = n->has_mark;
 	} else {

@@ -316,3 +316,27 @@ Test(node, directory_replaced_behind_us)
 	af_again();
 	nf_finds(0, 9, "e/f d/f");
 }
+
+/* The names of a directory that is gone lead to one that came from elsewhere: that stays
+ * the node it is. */
+Test(node, a_directory_in_the_place_of_a_lost_one)
+{
+	uint64_t d, e;
+
+	nf_sh("mkdir d e");
+	nf_file("d/a", "x", 1);
+	nf_file("e/b", "x", 2);
+	d = nf_node("d");
+	e = nf_node("e");
+	nf_sh("rm -r e; mv d e");
+	nf_finds(0, 9, "e/a");
+	nf_finds(2, 9, "e/a");
+	nf_settle();
+	af_again();
+	nf_finds(0, 9, "e/a");
+	cr_expect_eq(nf_node("e"), d);
+	cr_expect_neq(nf_node("e"), e);
+	cr_expect_eq(nf_names(nf_node("e/a")), 1);
+	nf_attach("e/a", 3);
+	nf_finds(3, 9, "e/a");
+}
