@@ -62,6 +62,8 @@ struct watch {
 	size_t first, n;
 	uint32_t sweep; /* clock_ms: when all is told again; 0: no need */
 	char events[65536] __attribute__((aligned(8)));
+	/* One of them: the kernel aligns them to 4, their struct wants 8. */
+	char event[1024] __attribute__((aligned(8)));
 };
 
 /* ---- telling -------------------------------------------------------------------- */
@@ -272,10 +274,16 @@ static void read_events(struct watch *w)
 	ssize_t n;
 
 	while ((n = read(w->fan, w->events, sizeof(w->events))) > 0) {
-		const struct fanotify_event_metadata *e = (const void *)w->events;
+		const struct fanotify_event_metadata *e = (const void *)w->event;
+		const char *p = w->events;
 
-		for (; FAN_EVENT_OK(e, n); e = FAN_EVENT_NEXT(e, n)) {
-			if (e->mask & FAN_Q_OVERFLOW)
+		for (; n >= (ssize_t)sizeof(*e); n -= e->event_len, p += e->event_len) {
+			memcpy(w->event, p, sizeof(*e));
+			if (e->event_len < sizeof(*e) || e->event_len > n)
+				break;
+			if (e->event_len <= sizeof(w->event))
+				memcpy(w->event, p, e->event_len);
+			if (e->mask & FAN_Q_OVERFLOW || e->event_len > sizeof(w->event))
 				sweep_now(w);
 			else
 				handle_event(w, e);
