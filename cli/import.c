@@ -290,6 +290,7 @@ static int make_space(struct import *i)
 	while (in.argc < 32 && (argv[in.argc] = strtok_r(at, " ", &at)))
 		in.argc++;
 	err = space_parse(&in, &want);
+	free(in.args);
 	if (err >= 0 || !space_name_ok(want.name))
 		return cli_error("row %llu: no space: '%s'",
 				 (unsigned long long)i->record.number, i->record.create);
