@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# $SOAK_OPS mixed operations on $SOAK_FILES files that come and go: at the end resident
-# memory, descriptors and stacks are what they were after a quarter of them.
+# $SOAK_OPS mixed operations on $SOAK_FILES files that come and go, or as many of them as
+# $SOAK_SECONDS allow (0: no matter how long): at the end resident memory, descriptors and
+# stacks are what they were after a quarter.
 . "$(dirname "$0")/lib.sh"
 vex_start -o stack_sample=1
-python3 - "$MNT" "$SOAK_FILES" "$SOAK_OPS" "$daemon" "$SOAK_MB" <<'END'
-import fcntl, os, random, re, struct, sys
+python3 - "$MNT" "$SOAK_FILES" "$SOAK_OPS" "$daemon" "$SOAK_MB" "$SOAK_SECONDS" <<'END'
+import fcntl, os, random, re, struct, sys, time
 mnt, files, ops, pid, grow = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], int(sys.argv[5])
+seconds = int(sys.argv[6]) or 10**9
 seed = int(os.environ.get("VEXFS_SEED", "1"))
 print("VEXFS_SEED=%d" % seed)
 rnd = random.Random(seed)
@@ -73,14 +75,21 @@ def now():
 
 for i in range(files):
     make("%s/f%d" % (mnt, i))
-done = ops // 4
-run(done)
+
+def run_to(n, until):
+    global done
+    while done < n and time.time() < until:
+        step = min(1000, n - done)
+        run(step)
+        done += step
+
+done, began = 0, time.time()
+run_to(ops // 4, began + seconds / 4)
 warm = now()
-while done < ops:
-    step = min(100000, ops - done)
-    run(step)
-    done += step
+run_to(ops, began + seconds)
 end = now()
+assert done >= 4 * files, "too few operations to tell: %d" % done
+print("%d operations" % done)
 print("resident %.1f MB, descriptors %d, stack %d; then %.1f, %d, %d" % (*warm, *end))
 if not sanitizer:
     assert end[0] <= warm[0] + grow, "memory grows: %s, %s" % (warm, end)
