@@ -67,7 +67,7 @@ lib_of = $(B)/lib$(1).a
 LIBS := -lm $(call pkg_libs,$(PKGS))
 CLI_PKGS :=
 
-.PHONY: all tests stack-check check check-unit check-mount check-shell bench bench-fs bench-index bench-search bench-types install uninstall format lint clean help examples
+.PHONY: all bench-events bench-memory tests stack-check check check-unit check-mount check-shell bench bench-fs bench-index bench-search bench-types install uninstall format lint clean help examples
 all: $(B)/vexfs $(B)/vexctl
 
 help:
@@ -78,6 +78,8 @@ help:
 	@echo 'make bench-types  scans of each element type; whether rows compress'
 	@echo 'make bench-index  search by graph against hnswlib (npm, g++)'
 	@echo 'make bench-fs     the mount against the filesystem below (root)'
+	@echo 'make bench-events what a reader of events costs writers'
+	@echo 'make bench-memory heap and stacks: large vectors, deep graphs, many clients'
 	@echo 'make bench-search searches by mode, filter and caller (root, WORDS_NPM)'
 	@echo 'make install DESTDIR= PREFIX=   make uninstall   make format   make lint   make clean'
 
@@ -217,6 +219,10 @@ bench-index: all $(BENCHES) $(INDEX_BENCHES) $(ENGINE_BENCHES)
 	scripts/bench-index $(B)
 bench-search: all $(B)/tests/bench/filters
 	scripts/bench-search $(B)
+bench-events: all
+	scripts/bench-events $(B)
+bench-memory: all
+	scripts/bench-memory $(B)
 bench-fs: all $(B)/tests/bench/files
 	scripts/bench-fs $(B)
 
