@@ -235,8 +235,8 @@ struct vex_rename {
 	/* private: a directory moves; a *.vec name is involved; candidates were added */
 	bool dir, vec, flying;
 	uint64_t moment; /* private */
-	bool bare; /* private: what moves has no attachments */
-	bool late; /* private: not all of it could be recorded before */
+	bool bare;       /* private: what moves has no attachments */
+	bool late;       /* private: not all of it could be recorded before */
 };
 vex_err vex_engine_rename_begin(struct vex_engine *e, int olddirfd, const char *oldname,
 				int newdirfd, const char *newname, unsigned flags,

@@ -378,7 +378,8 @@ vex_err vex_engine_search(struct vex_engine *e, const struct vex_query *q,
 
 	if (problem)
 		problem->text[0] = '\0';
-	/* With a bound on how many run at once all go through the queue, for their order. */
+	/* With a bound on how many run at once all go through the queue, for their order.
+	 */
 	if (quick(q) && !vex_engine_knob(e, VEX_KNOB_CONCURRENT))
 		err = run_quick(&j.s, &j.res);
 	if (err == -EAGAIN) {
