@@ -83,6 +83,18 @@ if [ "$(id -u)" = 0 ]; then
 	setpriv --reuid 4242 --regid 4242 --clear-groups cat "$MNT/hard" >/dev/null 2>&1
 fi
 
+# 64 KB beside thread-local storage, as src/fs/serve.c makes them; no more, no less.
+check "request threads have small stacks" python3 - "$daemon" <<'END'
+import sys
+sizes = []
+for line in open("/proc/%s/maps" % sys.argv[1]):
+    words = line.split()
+    low, high = (int(x, 16) for x in words[0].split("-"))
+    if words[1] == "rw-p" and len(words) < 6:
+        sizes.append(high - low)
+assert sizes.count(147456) >= 1, sorted(sizes)
+END
+
 # ---- a graph -------------------------------------------------------------------------------
 python3 - "$T/g.fvecs" "$rows" <<'END'
 import array, random, struct, sys
