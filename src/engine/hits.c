@@ -533,6 +533,7 @@ vex_err hits_build(struct search *s)
 		return err;
 	vigil_look(s->e->vigil);
 	s->now = vex_now_mono();
+	s->watches = s->nq ? s->nq : 1;
 	if (s->r)
 		err = build_deep(b);
 	else

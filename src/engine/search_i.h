@@ -44,6 +44,7 @@ struct search {
 	struct vex_bound bound; /* of the query; where it is met, the answer is partial */
 	uint64_t build_until;   /* 0: any time: building it is to end by then */
 	uint64_t now;           /* of the last vigil_look */
+	size_t watches;         /* it may still set: one a query */
 
 	/* A pass: */
 	struct vex_view view;

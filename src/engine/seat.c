@@ -158,8 +158,9 @@ static vex_err ask(struct search *s, const struct vex_attach *a, struct known *k
 	if (look(s->e->rootfd, path, &x) || !same(s, a->lsn, k, path, &x))
 		return -EAGAIN;
 	to_stat(&x, st);
-	if (k->settled)
-		vigil_seen(s->e->vigil, a->node, path, len, &m, st, s->now);
+	if (k->settled &&
+	    vigil_seen(s->e->vigil, a->node, path, len, &m, st, s->now, s->watches))
+		s->watches--;
 	return 0;
 }
 

@@ -13,10 +13,12 @@
  * watched as well.
  *
  * A watch ends with its first event (IN_ONESHOT): however busy a file is, it costs two
- * events. It is set anew only once the file is a hit twice within TWICE_NS. For what no
- * event tells of (a filesystem mounted over a directory), nothing is believed for
- * longer than BELIEVED_NS; then one stat renews it. Other filesystems than the local ones
- * below may change with no event: there nothing is watched.
+ * events. It is set anew only once the file was a hit OFTEN times, none longer than
+ * LATELY_NS after the last, and one a search at most: setting one costs as much as ten
+ * stats, and most files are never seen again. For what no event tells of (a filesystem
+ * mounted over a directory), nothing is believed for longer than BELIEVED_NS; then one
+ * stat renews it. Other filesystems than the local ones below may change with no event:
+ * there nothing is watched.
  *
  * A change between a stat and the note of it must not be lost. The count of events of a
  * file (seq), and of those that concern any file (epoch), are read before the stat; what
@@ -38,7 +40,8 @@
 #include "vigil_ward_i.h"
 
 #define BELIEVED_NS 10000000000ull
-#define TWICE_NS 10000000000ull
+#define LATELY_NS 10000000000ull
+#define OFTEN 4u
 #define AGAIN_NS 1000000000ull /* after a watch that did not come about */
 #define SHARE 4u               /* of the watches one user may have */
 
@@ -252,10 +255,10 @@ static struct ward *room_for(struct vigil *v, uint32_t set, uint64_t node, uint6
 		if (!w[i].wd && (old->wd || w[i].since < old->since))
 			old = &w[i];
 	for (unsigned i = 0; i < WAYS && old->wd; i++)
-		if (now - w[i].since > TWICE_NS)
+		if (now - w[i].since > LATELY_NS)
 			old = &w[i];
 	if (old->wd) {
-		if (now - old->since <= TWICE_NS)
+		if (now - old->since <= LATELY_NS)
 			return NULL;
 		inotify_rm_watch(v->fd, old->wd);
 		atomic_fetch_sub(&v->watched, 1);
@@ -265,44 +268,44 @@ static struct ward *room_for(struct vigil *v, uint32_t set, uint64_t node, uint6
 	return old;
 }
 
-/* Whether the file was seen not long ago too, and is to be watched. */
-static bool again(struct ward *w, const struct stat *st, uint64_t now)
+/* Whether the file was seen often enough lately to be watched. */
+static bool often(struct ward *w, const struct stat *st, uint64_t now)
 {
-	bool yes = S_ISREG(st->st_mode) && w->since && now - w->since < TWICE_NS &&
-		   now >= w->rest;
-
+	w->times = w->since && now - w->since < LATELY_NS ? w->times + 1 : 1;
 	w->since = now;
-	/* Unless it comes to a watch: it is not tried at each hit. */
-	if (yes)
-		w->rest = now + AGAIN_NS;
-	return yes;
+	return S_ISREG(st->st_mode) && w->times >= OFTEN && now >= w->rest;
 }
 
-void vigil_seen(struct vigil *v, uint64_t node, char *path, size_t len,
-		const struct vigil_mark *m, const struct stat *st, uint64_t now)
+bool vigil_seen(struct vigil *v, uint64_t node, char *path, size_t len,
+		const struct vigil_mark *m, const struct stat *st, uint64_t now, bool may)
 {
 	bool fresh = false, lost = false;
 	struct ward *w;
 	uint32_t set;
 
 	if (!v)
-		return;
+		return false;
 	set = set_of(v, node);
 	pthread_mutex_lock(shard_of(v, set));
 	w = room_for(v, set, node, now);
-	if (w && !w->wd)
-		fresh = again(w, st, now);
-	else if (w && w->since &&
-		 (w->epoch != m->epoch || w->place != vex_sum64(0, path, len)))
+	if (w && !w->wd) {
+		fresh = often(w, st, now) && may;
+		/* Should it not come to a watch, it is not tried at each hit. */
+		w->rest = fresh ? now + AGAIN_NS : w->rest;
+	} else if (w && w->since &&
+		   (w->epoch != m->epoch || w->place != vex_sum64(0, path, len))) {
 		lost = true;
-	/* One of which it is not known yet that nobody has it open is not noted. */
-	else if (w && w->since)
+	} else if (w && w->since) {
+		/* One of which it is not known yet that nobody has it open is not
+		 * noted. */
 		ward_note(v, w, path, len, m, st, now);
+	}
 	pthread_mutex_unlock(shard_of(v, set));
 	if (fresh)
 		ward_watch(v, node, path, len, st, now);
 	else if (lost)
 		ward_watch_way(v, node, path, len, st, now);
+	return fresh;
 }
 
 /* ---- life ------------------------------------------------------------------------- */

@@ -29,10 +29,11 @@ struct vigil_mark {
 	uint32_t seq;
 };
 struct vigil_mark vigil_mark(struct vigil *v, uint64_t node);
-/* st was seen at the path (NUL-terminated; changed, and changed back). Sets a watch where
- * it was seen not long ago too. */
-void vigil_seen(struct vigil *v, uint64_t node, char *path, size_t len,
-		const struct vigil_mark *m, const struct stat *st, uint64_t now);
+/* st was seen at the path (NUL-terminated; changed, and changed back). Where it was seen
+ * often lately, and may, a watch is set: true, though it may not have come about. */
+bool vigil_seen(struct vigil *v, uint64_t node, char *path, size_t len,
+		const struct vigil_mark *m, const struct stat *st, uint64_t now,
+		bool may);
 
 /* How many are watched. */
 uint64_t vigil_watched(const struct vigil *v);

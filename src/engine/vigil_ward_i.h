@@ -22,6 +22,7 @@ struct ward {
 	uint64_t epoch; /* then */
 	uint64_t rest;  /* no watch before that */
 	uint32_t seq;   /* events */
+	uint32_t times; /* seen, while not watched */
 	int32_t wd;     /* 0: not watched */
 	uint64_t size, ino;
 	int64_t mtime_s, ctime_s;

@@ -309,10 +309,10 @@ Test(vigil, the_queue_overflows)
 		cr_assert_geq(fd, 0);
 		close(fd);
 		cr_assert_eq(fstatat(af_root, path, &st, 0), 0);
-		for (int twice = 0; twice < 2; twice++) {
+		for (int times = 0; times < 4; times++) {
 			mark = vigil_mark(v, 1000000 + i);
 			vigil_seen(v, 1000000 + i, path, strlen(path), &mark, &st,
-				   vex_now_mono());
+				   vex_now_mono(), true);
 		}
 	}
 	nf_sh("chmod 600 d/e/a; mv b c");
