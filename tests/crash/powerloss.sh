@@ -5,11 +5,11 @@
 # is mounted and opened as after a restart. Nothing synced may be lost, nothing may be
 # torn, and a store that was mounted after it serves no wrong vector.
 #
-# POWER_ROUNDS=300 for a long run (5 by default), SEED=N to repeat one.
+# POWER_ROUNDS=300 for a long run (24 by default: dozens in CI), SEED=N to repeat one.
 # UML_TIMEOUT seconds for all of them.
 . "$(dirname "$0")/../shell/lib.sh"
 
-rounds=${POWER_ROUNDS:-5}
+rounds=${POWER_ROUNDS:-24}
 seed=${SEED:-$((RANDOM << 15 | RANDOM))}
 case $(basename "$B") in
 build) ;;
