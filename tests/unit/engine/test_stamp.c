@@ -18,12 +18,20 @@ static struct stat stat_of(const char *name)
 	return st;
 }
 
+static void expect_stale(const char *name, bool yes)
+{
+	AUTO_FREE char *info = af_info(name);
+	const char *want = yes ? "\"stale\": true" : "\"stale\": false";
+
+	cr_expect(strstr(info, want), "%s: %s", name, info);
+}
+
 static void expect_over(const char *name)
 {
 	struct stat st = stat_of(name);
 
 	cr_expect_geq(vex_now_real(), stamp_of(&st).mtime_ns + TICK_NS, "%s", name);
-	cr_expect(strstr(af_info(name), "\"stale\": false"), "%s", af_info(name));
+	expect_stale(name, false);
 }
 
 static vex_err put(const char *name, const char *attr)
@@ -103,12 +111,12 @@ Test(stamp, the_mount_is_asked_first)
 	cr_assert_eq(af_set_text("f", "s", "1,2"), 0);
 	cr_expect_eq(a.n, 1u);
 	cr_expect_eq(a.ino, stat_of("f").st_ino);
-	cr_expect(strstr(af_info("f"), "\"stale\": false"), "%s", af_info("f"));
+	expect_stale("f", false);
 	cr_assert_eq(put("f", "s.k"), 0);
 	cr_expect_eq(a.n, 2u);
-	cr_expect(strstr(af_info("f"), "\"stale\": true"), "the first is, by now");
+	expect_stale("f", true); /* the first is, by now */
 	cr_assert_eq(af_remove("f", "s"), 0);
-	cr_expect(strstr(af_info("f"), "\"stale\": false"), "%s", af_info("f"));
+	expect_stale("f", false);
 	a.append = false;
 	cr_assert_eq(put("f", "s"), 0);
 	cr_expect_eq(a.n, 3u);
