@@ -44,8 +44,8 @@ vex_err fsck_tree(struct vex_check *c, int rootfd, struct fsck_list *l) VEX_CHEC
 vex_err fsck_index(struct vex_check *c, int rootfd, struct fsck_list *l) VEX_CHECKED;
 void fsck_index_repair(int rootfd, const struct fsck_list *l);
 
-/* fsck_salvage.c: a catalog that cannot be read becomes one of what can be; `what` is what
- * was found of it. Nothing is left as it was where this succeeds. */
+/* fsck_salvage.c: a catalog that cannot be read becomes one of what can be; `what` is
+ * what was found of it. Nothing is left as it was where this succeeds. */
 vex_err fsck_salvage(int rootfd, const char *what, struct vex_fsck *f,
 		     struct vex_problem *problem) VEX_CHECKED;
 

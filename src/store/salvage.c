@@ -314,8 +314,8 @@ static vex_err add_node(struct salvage *x, uint64_t id, bool is_dir)
 		    (unsigned long long)id, path.len > 1 ? path.data : "without a name");
 	/* The handle is learnt anew: by the mark. */
 	return sql_do(&x->to, SQL_NODE_ADD, "iiinniiii", id, INT64_C(0),
-		      (int64_t)n.is_dir, found ? n.mark : NULL, VEX_MARK_LEN, NULL, 0u,
-		      INT64_C(0), n.ino, n.size, n.mtime_ns);
+		      (int64_t)n.is_dir, found ? n.mark : NULL, VEX_MARK_LEN,
+		      (const void *)NULL, 0u, INT64_C(0), n.ino, n.size, n.mtime_ns);
 }
 
 /* Nodes that names and attachments speak of. */

@@ -162,7 +162,7 @@ static vex_err put_back(struct salvage *x, const struct claim *c, sqlite3_stmt *
 	    sql_do(&x->to, SQL_ATTACH_ADD, "iiiiiiiiibn", c->lsn, c->node,
 		   sqlite3_column_int64(st, 1), c->slot, (int64_t)c->rows, INT64_C(0),
 		   UINT64_C(0), INT64_C(0), INT64_C(0), sqlite3_column_blob(st, 2),
-		   (uint32_t)sqlite3_column_bytes(st, 2), NULL, 0u);
+		   (uint32_t)sqlite3_column_bytes(st, 2), (const void *)NULL, 0u);
 
 	x->attachments += !err;
 	return err;

@@ -206,7 +206,7 @@ cached()
 {
 	vexctl search $S "$@" --explain 2>&1 >/dev/null | grep -c '^cached: yes$'
 }
-again=(--vector 0.3,0.7 -k 2)
+again=(--vector "0.3,0.7" -k 2)
 equal "the first time it is made" 0 "$(cached "${again[@]}")"
 equal "then it is not" 1 "$(cached "${again[@]}")"
 equal "it says the same" "$(vexctl search $S "${again[@]}" --no-cache)" "$(vexctl search $S "${again[@]}")"

@@ -10,7 +10,7 @@ attach()
 }
 stale()
 {
-	vexctl stale "$@" | sort | tr '\n' ' '
+	vexctl stale | sort | tr '\n' ' '
 }
 found()
 {

@@ -46,7 +46,8 @@ struct asked {
 static char *ask(const struct asked *a, const char **plan)
 {
 	float v[2] = { a->x, 0 };
-	/* Of a named space, where it was asked, if the sets are there: on a small stack. */
+	/* Of a named space, where it was asked, if the sets are there: on a small stack.
+	 */
 	struct vex_query q = { .space = a->k % 2 ? "s" : NULL,
 			       .vectors = v,
 			       .dim = 2,
