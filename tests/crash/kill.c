@@ -148,12 +148,12 @@ static void daemon_wait(void)
 		die("no mount after 30 s");
 }
 
+/* Leaves a dead mount: clear_mount, when nobody is to meet it any more. */
 static void daemon_kill(void)
 {
 	kill(daemon_pid, SIGKILL);
 	waitpid(daemon_pid, NULL, 0);
 	daemon_pid = 0;
-	clear_mount();
 }
 
 static void daemon_stop(void)
@@ -254,11 +254,15 @@ static void one_round(uint32_t round)
 	nap_ms(10 + ms);
 	shared->killing = true;
 	daemon_kill();
+	/* Before the mount is cleared away: a worker that has only begun would find the
+	 * empty directory below it. */
 	end_workers(pids);
+	clear_mount();
 	if (rnd(4) == 0) { /* and once more while it recovers */
 		daemon_start(opts);
 		nap_ms(rnd(60));
 		daemon_kill();
+		clear_mount();
 	}
 	daemon_start(opts);
 	daemon_wait();
