@@ -113,6 +113,7 @@ static void verify_worker(uint32_t w)
 		die("worker %u: %s", w, me->failure);
 	if (all_is(w, me->now, false, &bad_now)) {
 		memcpy(me->next, me->now, sizeof(me->now));
+		me->making = false; /* or the next call in flight passes for a create */
 		return;
 	}
 	if (all_is(w, me->next, me->making, &bad_next)) {
