@@ -10,6 +10,7 @@
  * Under e->dirs, so that two callers who see the same copy make one node.
  */
 #include "attach_i.h"
+#include "names_i.h"
 #include "kept_i.h"
 
 struct copier {
@@ -39,18 +40,10 @@ static vex_err take_attach(void *arg, const struct vex_attach *a)
 {
 	struct copier *c = arg;
 
-	if (c->n == c->cap) {
-		size_t cap = c->cap ? c->cap * 2 : 8;
-		struct vex_attach *v = reallocarray(c->v, cap, sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		c->v = v;
-		c->cap = cap;
-	}
-	c->v[c->n] = *a;
-	c->v[c->n++].text = NULL;
-	return 0;
+	vex_err err = attach_add(&c->v, &c->n, &c->cap, a);
+	if (!err)
+		c->v[c->n - 1].text = NULL;
+	return err;
 }
 
 /* Copies the rows of one attachment to new slots. */

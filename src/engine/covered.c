@@ -12,6 +12,7 @@
  * One mutex, innermost.
  */
 #include "attach_i.h"
+#include "names_i.h"
 #include "kept_i.h"
 
 struct covering {
@@ -23,17 +24,7 @@ static vex_err take(void *arg, const struct vex_attach *a)
 {
 	struct covering *c = arg;
 
-	if (c->n == c->cap) {
-		size_t cap = c->cap ? c->cap * 2 : 4;
-		struct vex_attach *v = reallocarray(c->v, cap, sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		c->v = v;
-		c->cap = cap;
-	}
-	c->v[c->n++] = *a;
-	return 0;
+	return attach_add(&c->v, &c->n, &c->cap, a);
 }
 
 /* Whether `node` has an attachment of each space and key of `kept`. */

@@ -53,6 +53,22 @@ void idlist_free(struct idlist *l)
 	*l = (struct idlist){ 0 };
 }
 
+vex_err attach_add(struct vex_attach **v, size_t *n, size_t *cap,
+		   const struct vex_attach *a)
+{
+	if (*n == *cap) {
+		size_t more = *cap ? *cap * 2 : 8;
+		struct vex_attach *grown = reallocarray(*v, more, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		*v = grown;
+		*cap = more;
+	}
+	(*v)[(*n)++] = *a;
+	return 0;
+}
+
 vex_err idlist_add(struct idlist *l, uint64_t id)
 {
 	if (l->n == l->cap) {

@@ -89,6 +89,9 @@ struct idlist {
 void idlist_free(struct idlist *l);
 #define AUTO_IDS __attribute__((cleanup(idlist_free)))
 vex_err idlist_add(struct idlist *l, uint64_t id) VEX_CHECKED;
+/* *a, its text as it is, at the end of a list of attachments (*v: heap). -ENOMEM. */
+vex_err attach_add(struct vex_attach **v, size_t *n, size_t *cap,
+		   const struct vex_attach *a) VEX_CHECKED;
 /* The nodes recorded at (parent, name). */
 vex_err idlist_at(struct vex_reader *r, uint64_t parent, const char *name,
 		  struct idlist *l) VEX_CHECKED;

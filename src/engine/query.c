@@ -250,16 +250,9 @@ static vex_err take_like(void *arg, const struct vex_attach *a)
 		return 0;
 	if (s->space && a->space != vex_space_id(s->space))
 		return 0;
-	if (l->n == l->cap) {
-		size_t cap = l->cap ? l->cap * 2 : 4;
-		struct vex_attach *v = reallocarray(l->v, cap, sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		l->v = v;
-		l->cap = cap;
-	}
-	l->v[l->n++] = *a;
+	vex_err err = attach_add(&l->v, &l->n, &l->cap, a);
+	if (err)
+		return err;
 	l->rows += a->rows;
 	return listed(&l->spaces, a->space) ? 0 : idlist_add(&l->spaces, a->space);
 }

@@ -12,6 +12,7 @@
  * replacement: then what was there is gone, as in a rename over it.
  */
 #include "attach_i.h"
+#include "names_i.h"
 #include "vacant_i.h"
 
 /* A file written within this time of the old one's last change may get its mtime. */
@@ -74,17 +75,7 @@ static vex_err take_key(void *arg, const struct vex_attach *a)
 
 	if (a->form & VEX_FORM_CONTENT)
 		return 0;
-	if (k->n == k->cap) {
-		size_t cap = k->cap ? k->cap * 2 : 4;
-		struct vex_attach *v = reallocarray(k->v, cap, sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		k->v = v;
-		k->cap = cap;
-	}
-	k->v[k->n++] = *a;
-	return 0;
+	return attach_add(&k->v, &k->n, &k->cap, a);
 }
 
 /* All that node has, into v. What cannot be read is left out. */

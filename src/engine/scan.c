@@ -7,6 +7,7 @@
  * One damaged file or row is counted and passed over.
  */
 #include "attach_i.h"
+#include "names_i.h"
 #include "kept_i.h"
 
 #define NODES_A_STEP 64u
@@ -33,17 +34,7 @@ static vex_err collect(void *arg, const struct vex_attach *a)
 {
 	struct rows_of *s = arg;
 
-	if (s->n == s->cap) {
-		size_t cap = s->cap ? 2 * s->cap : 8;
-		struct vex_attach *v = reallocarray(s->v, cap, sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		s->v = v;
-		s->cap = cap;
-	}
-	s->v[s->n++] = *a;
-	return 0;
+	return attach_add(&s->v, &s->n, &s->cap, a);
 }
 
 static vex_err check_rows(struct step *s, const struct vex_attach *a)

@@ -9,6 +9,7 @@
  * Kept attachments that the file at their path has anew are settled, and not listed.
  */
 #include "attach_i.h"
+#include "names_i.h"
 #include "kept_i.h"
 
 #define NODES_A_CALL 128u
@@ -87,17 +88,7 @@ static vex_err collect(void *arg, const struct vex_attach *a)
 
 	if (s->space && a->space != s->space)
 		return 0;
-	if (s->n == s->cap) {
-		size_t cap = s->cap ? 2 * s->cap : 8;
-		struct vex_attach *v = reallocarray(s->v, cap, sizeof(*v));
-
-		if (!v)
-			return -ENOMEM;
-		s->v = v;
-		s->cap = cap;
-	}
-	s->v[s->n++] = *a;
-	return 0;
+	return attach_add(&s->v, &s->n, &s->cap, a);
 }
 
 /* Whether the file now at that place lacks one of them. */

@@ -49,3 +49,14 @@ bool rec_holds(const struct vex_space *sp, const struct claim *c, uint32_t row,
 	return rec->node == c->node && rec->lsn == c->lsn && rec->row == row &&
 	       rec->sum == rec_sum(sp, c, row, rec->norm, rec_row_sum(sp, data));
 }
+
+bool rec_holds_at(struct vex_space *sp, const struct claim *c, uint32_t row, void *buf)
+{
+	uint64_t slot = c->slot + row;
+	struct fmt_rec rec;
+
+	return !file_read(sp->recs_fd, &rec, sizeof(rec),
+			  FMT_HEAD + slot * sizeof(rec)) &&
+	       !file_read(sp->rows_fd, buf, sp->stride, FMT_HEAD + slot * sp->stride) &&
+	       rec_holds(sp, c, row, &rec, buf);
+}

@@ -193,18 +193,6 @@ static int find_claim(struct sql *q, uint32_t space, uint64_t slot,
 	return more;
 }
 
-static bool slot_holds(struct vex_space *sp, const struct claim *c, uint32_t row,
-		       void *buf)
-{
-	uint64_t slot = c->slot + row;
-	struct fmt_rec rec;
-
-	return !file_read(sp->recs_fd, &rec, sizeof(rec),
-			  FMT_HEAD + slot * sizeof(rec)) &&
-	       !file_read(sp->rows_fd, buf, sp->stride, FMT_HEAD + slot * sp->stride) &&
-	       rec_holds(sp, c, row, &rec, buf);
-}
-
 struct replay {
 	struct vex_store *s;
 	struct sql *q;
@@ -231,7 +219,8 @@ static vex_err replay_one(struct replay *p, sqlite3_stmt *st)
 	named = find_claim(p->q, sp->id, slot, &rec, &c);
 	if (named <= 0)
 		return named;
-	if (!rec_holds(sp, &c, rec.row, &rec, row) || slot_holds(sp, &c, rec.row, p->buf))
+	if (!rec_holds(sp, &c, rec.row, &rec, row) ||
+	    rec_holds_at(sp, &c, rec.row, p->buf))
 		return 0;
 	p->put++;
 	err = slotfile_write_rows(sp, slot, 1, row);

@@ -297,6 +297,8 @@ void rec_fill(const struct vex_space *sp, const struct claim *c, uint32_t row,
 /* Whether record and row are those of the claim. */
 bool rec_holds(const struct vex_space *sp, const struct claim *c, uint32_t row,
 	       const struct fmt_rec *rec, const void *data);
+/* The same of what its slot has in the files. buf: room for a row. */
+bool rec_holds_at(struct vex_space *sp, const struct claim *c, uint32_t row, void *buf);
 
 /* ---- slots.c: which slots are taken -------------------------------------- */
 

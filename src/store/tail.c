@@ -19,18 +19,6 @@
 #include <sys/stat.h>
 #include "store_i.h"
 
-static bool row_holds(struct vex_space *sp, const struct claim *c, uint32_t row,
-		      void *buf)
-{
-	uint64_t slot = c->slot + row;
-	struct fmt_rec rec;
-
-	return !file_read(sp->recs_fd, &rec, sizeof(rec),
-			  FMT_HEAD + slot * sizeof(rec)) &&
-	       !file_read(sp->rows_fd, buf, sp->stride, FMT_HEAD + slot * sp->stride) &&
-	       rec_holds(sp, c, row, &rec, buf);
-}
-
 static bool attach_holds(struct vex_store *s, sqlite3_stmt *st, void *buf)
 {
 	struct vex_space *sp = spaces_by_id_locked(s, sql_u32(st, 2));
@@ -48,7 +36,7 @@ static bool attach_holds(struct vex_store *s, sqlite3_stmt *st, void *buf)
 	if (atomic_load(&sp->broken))
 		return false;
 	for (uint32_t i = 0; i < c.rows; i++)
-		if (!row_holds(sp, &c, i, buf))
+		if (!rec_holds_at(sp, &c, i, buf))
 			return false;
 	return true;
 }

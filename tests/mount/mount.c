@@ -545,3 +545,18 @@ uint64_t vm_rand(uint64_t *state)
 	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
 	return z ^ (z >> 31);
 }
+
+long vm_asked(struct vmount *m, const char *op)
+{
+	char line[128];
+	char *text = vm_read(vm_at(m, ".vexfs/metrics"), NULL);
+
+	cr_assert_not_null(text);
+	snprintf(line, sizeof(line),
+		 "\nvexfs_operations_total{op=\"%s\",class=\"fuse\"} ", op);
+	char *at = strstr(text, line);
+	long n = at ? atol(at + strlen(line)) : 0;
+
+	free(text);
+	return n;
+}

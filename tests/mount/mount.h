@@ -62,6 +62,8 @@ void vm_crash(struct vmount *m);
 /* Stops what runs (must be clean), removes everything. */
 void vm_free(struct vmount *m);
 bool vm_is_mounted(const char *path);
+/* How often the kernel asked for op, by the metrics. */
+long vm_asked(struct vmount *m, const char *op);
 /* What the daemon said so far; heap, ends with the test process. */
 char *vm_log(struct vmount *m);
 

@@ -26,22 +26,6 @@ static void down(void)
 
 #define COST(name) Test(cost, name, .init = up, .fini = down, .timeout = 60)
 
-/* How often the kernel asked. */
-static long asked(const char *op)
-{
-	char line[128];
-	char *text = vm_read(vm_at(&m, ".vexfs/metrics"), NULL);
-
-	cr_assert_not_null(text);
-	snprintf(line, sizeof(line),
-		 "\nvexfs_operations_total{op=\"%s\",class=\"fuse\"} ", op);
-	char *at = strstr(text, line);
-	long n = at ? atol(at + strlen(line)) : 0;
-
-	free(text);
-	return n;
-}
-
 static void pause_ms(long ms)
 {
 	nanosleep(&(struct timespec){ ms / 1000, ms % 1000 * 1000000 }, NULL);
@@ -51,7 +35,7 @@ static void pause_ms(long ms)
 static bool asked_more(const char *op, long than)
 {
 	for (int k = 0; k < 200; k++, pause_ms(50)) {
-		if (asked(op) > than)
+		if (vm_asked(&m, op) > than)
 			return true;
 	}
 	return false;
@@ -96,12 +80,12 @@ COST(a_directory_is_listed_once)
 		vm_puts(vm_at(&m, "d/%d", k), "x");
 	for (int k = 0; k < 20 && !once; k++) {
 		cr_expect_eq(list(dir), 100);
-		long lookups = asked("lookup");
-		long before = asked("readdirplus") + asked("readdir");
+		long lookups = vm_asked(&m, "lookup");
+		long before = vm_asked(&m, "readdirplus") + vm_asked(&m, "readdir");
 
 		cr_expect_eq(list(dir), 100);
-		once = asked("readdirplus") + asked("readdir") == before &&
-		       asked("lookup") - lookups < 20;
+		once = vm_asked(&m, "readdirplus") + vm_asked(&m, "readdir") == before &&
+		       vm_asked(&m, "lookup") - lookups < 20;
 	}
 	cr_expect(once, "each time, what was just listed is asked for again");
 }
@@ -170,17 +154,17 @@ static bool stale(const char *path)
 
 COST(close_asks_where_it_matters)
 {
-	long before = asked("flush");
+	long before = vm_asked(&m, "flush");
 
 	make(vm_at(&m, "new"), "one");
 	make(vm_at(&m, "new"), "two");
-	cr_expect_eq(asked("flush"), before, "of a file without attachments");
+	cr_expect_eq(vm_asked(&m, "flush"), before, "of a file without attachments");
 	make(vm_at(&m, "v.vec"), "1,2,3,4");
 	cr_expect(asked_more("flush", before), "of a .vec file");
 	cr_expect_gt(getxattr(vm_at(&m, "v.vec"), "user.vexfs.vec4", NULL, 0), 0);
 	cr_assert_eq(setxattr(vm_at(&m, "new"), "user.vexfs.t", "1,2", 3, 0), 0);
 	cr_assert(released());
-	before = asked("flush");
+	before = vm_asked(&m, "flush");
 	make(vm_at(&m, "new"), "three");
 	cr_expect(asked_more("flush", before), "of a file with attachments");
 }

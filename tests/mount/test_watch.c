@@ -57,21 +57,6 @@ static void down(void)
 
 #define WATCH(name) Test(watch, name, .init = up, .fini = down, .timeout = 240)
 
-static long asked(const char *op)
-{
-	char line[128];
-	char *text = vm_read(vm_at(&m, ".vexfs/metrics"), NULL);
-
-	cr_assert_not_null(text);
-	snprintf(line, sizeof(line),
-		 "\nvexfs_operations_total{op=\"%s\",class=\"fuse\"} ", op);
-	char *at = strstr(text, line);
-	long n = at ? atol(at + strlen(line)) : 0;
-
-	free(text);
-	return n;
-}
-
 /* A directory of files that the kernel knows all about. */
 static void make_dir(int files)
 {
@@ -93,13 +78,14 @@ WATCH(what_is_known_is_not_asked_again)
 		cr_skip_test("nothing is watched here");
 	make_dir(100);
 	for (int k = 0; k < 10 && !quiet; k++) {
-		long before = asked("lookup") + asked("readdirplus") + asked("readdir");
+		long before = vm_asked(&m, "lookup") + vm_asked(&m, "readdirplus") +
+			      vm_asked(&m, "readdir");
 
 		pause_ms(1200);
 		cr_expect_eq(list(vm_at(&m, "d")), 100);
-		quiet =
-		    asked("lookup") + asked("readdirplus") + asked("readdir") - before <
-		    20;
+		quiet = vm_asked(&m, "lookup") + vm_asked(&m, "readdirplus") +
+			    vm_asked(&m, "readdir") - before <
+			20;
 	}
 	cr_expect(quiet, "after a second all is asked for again");
 }

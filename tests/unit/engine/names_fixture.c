@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <sys/syscall.h>
+#include "graph_i.h"
 #include "names_fixture.h"
 
 void nf_up(void)
@@ -308,4 +309,21 @@ uint64_t nf_rows(void)
 	cr_assert_eq(vex_space_find(eng->store, "s", &sp), 0);
 	vex_engine_counts(eng, sp, &n);
 	return n.rows;
+}
+
+void nf_ready(void)
+{
+	AUTO_SPACE struct vex_space *sp = NULL;
+	struct vex_store *store = vex_engine_store(eng);
+	struct vex_index_info i = { 0 };
+
+	cr_assert_eq(vex_space_find(store, "s", &sp), 0);
+	for (int tries = 0; tries < 12000; tries++) {
+		vex_engine_index_info(eng, sp, &i);
+		if (i.state == VEX_INDEX_READY && !i.pending &&
+		    i.lsn >= vex_store_lsn(store))
+			return;
+		usleep(5000);
+	}
+	cr_assert_fail("the graph is not ready: state %d", i.state);
 }

@@ -27,6 +27,9 @@ void nf_down(void);
 #define NEEDS_HANDLES() NEEDS_(eng->handles, "no open_by_handle_at here")
 #define NEEDS_ROOT() NEEDS_(!geteuid(), "not root")
 
+/* Waits until the graph of "s" has all that is acknowledged. */
+void nf_ready(void);
+
 /* A file with content, and a vector (x, 0) attached. */
 void nf_file(const char *name, const char *content, float x);
 void nf_attach(const char *name, float x);

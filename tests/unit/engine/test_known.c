@@ -12,23 +12,6 @@
 
 #define FILLERS 120
 
-static void ready(void)
-{
-	AUTO_SPACE struct vex_space *sp = NULL;
-	struct vex_store *store = vex_engine_store(eng);
-	struct vex_index_info i = { 0 };
-
-	cr_assert_eq(vex_space_find(store, "s", &sp), 0);
-	for (int tries = 0; tries < 12000; tries++) {
-		vex_engine_index_info(eng, sp, &i);
-		if (i.state == VEX_INDEX_READY && !i.pending &&
-		    i.lsn >= vex_store_lsn(store))
-			return;
-		usleep(5000);
-	}
-	cr_assert_fail("the graph is not ready: state %d", i.state);
-}
-
 /* d/a at 1, b at 2, the others far away; remembered, settled or not. */
 static void up(void)
 {
@@ -44,7 +27,7 @@ static void up(void)
 		snprintf(name, sizeof(name), "far%d", i);
 		nf_file(name, "x", 1000 + (float)i);
 	}
-	ready();
+	nf_ready();
 	for (int i = 0; i < 2; i++)
 		nf_finds(1, 2, "d/a b");
 }
@@ -143,7 +126,7 @@ Test(known, attached_anew)
 	nf_attach("d/a", 600);
 	nf_finds(1, 1, "b");
 	nf_finds(600, 1, "d/a");
-	ready();
+	nf_ready();
 	nf_finds(1, 1, "b");
 	nf_finds(600, 1, "d/a");
 }

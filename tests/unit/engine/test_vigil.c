@@ -16,23 +16,6 @@
 
 #define FILLERS 120
 
-static void ready(void)
-{
-	AUTO_SPACE struct vex_space *sp = NULL;
-	struct vex_store *store = vex_engine_store(eng);
-	struct vex_index_info i = { 0 };
-
-	cr_assert_eq(vex_space_find(store, "s", &sp), 0);
-	for (int tries = 0; tries < 12000; tries++) {
-		vex_engine_index_info(eng, sp, &i);
-		if (i.state == VEX_INDEX_READY && !i.pending &&
-		    i.lsn >= vex_store_lsn(store))
-			return;
-		usleep(5000);
-	}
-	cr_assert_fail("the graph is not ready: state %d", i.state);
-}
-
 static void up(void)
 {
 	char name[32];
@@ -48,7 +31,7 @@ static void up(void)
 		snprintf(name, sizeof(name), "far%d", i);
 		nf_file(name, "x", 1000 + (float)i);
 	}
-	ready();
+	nf_ready();
 }
 
 TestSuite(vigil, .init = up, .fini = nf_down, .timeout = 120);
